@@ -1,0 +1,18 @@
+.PHONY: help setup demo test
+
+built := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## list what make can do here
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+setup: ## install what building needs (Debian 12; does nothing where it is there)
+	@./setup.sh
+
+demo: setup ## build Lapidary and ask the tiny checkpoint a question
+	cargo build --release --locked --package lapidary
+	$(built)/release/lapidary run models/tiny --backend interp --fidelity exact --temperature 0 "What is the capital of France?"
+
+test: setup ## check format and lints, run every test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked

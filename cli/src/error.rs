@@ -1,0 +1,91 @@
+//! What can go wrong in a command.
+
+use std::io;
+use std::path::PathBuf;
+
+use ir::Violation;
+use ir::interp::RunError;
+use ir::text::TextError;
+use miette::{Diagnostic, NamedSource, SourceSpan};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// A checkpoint or golden is not what it should be.
+    #[error(transparent)]
+    Models(#[from] models::Error),
+    /// The run could not begin, or ended early.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    /// The interpreter refused a program or a step.
+    #[error(transparent)]
+    Interpreter(#[from] RunError),
+    /// A text is not a module.
+    #[error("{name}: {source}")]
+    Text {
+        /// The file.
+        name: String,
+        /// The whole text.
+        #[source_code]
+        text: NamedSource<String>,
+        /// What stands where, in the text.
+        #[label("expected {}", source.expected)]
+        span: SourceSpan,
+        /// The parser's error.
+        #[source]
+        source: TextError,
+    },
+    /// A module breaks a constraint.
+    #[error("{name}: {violation}")]
+    Violation {
+        /// The file, or the checkpoint that the module was built from.
+        name: String,
+        /// Which constraint, where and how.
+        violation: Violation,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Standard output could not be written.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+    /// An option asks for what the backend does not do.
+    #[error("{0}")]
+    Option(String),
+    /// A backend breaks the contract's bound.
+    #[error("{0}")]
+    Bound(String),
+}
+
+impl Error {
+    /// The process's exit code: 2 for what the caller can mend, 1 otherwise.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Runtime(error) => error.exit_code(),
+            Error::Models(_)
+            | Error::Text { .. }
+            | Error::Violation { .. }
+            | Error::File { .. }
+            | Error::Option(_) => 2,
+            Error::Interpreter(_) | Error::Output(_) | Error::Bound(_) => 1,
+        }
+    }
+
+    /// Tells the user, on standard error: one line, and the place in the text where there is one.
+    pub fn report(self) {
+        if let Error::Output(error) = &self
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            return;
+        }
+        eprintln!("error: {self}");
+        if let Error::Text { .. } = self {
+            eprint!("{:?}", miette::Report::new(self));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `lapidary opt`: the text of a stage.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use ir::{DType, Module};
+use miette::NamedSource;
+use models::{Checkpoint, StepShape, gemma2};
+
+use crate::error::Error;
+
+/// A stage between checkpoint and machine.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Stage {
+    /// The source graph, by primitives only
+    Graph,
+}
+
+/// Arguments of `opt`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of a Gemma 2 checkpoint, or a module's text
+    #[arg(value_name = "CHECKPOINT|FILE.lir")]
+    input: PathBuf,
+
+    /// The last stage to run
+    #[arg(long, value_enum, default_value_t = Stage::Graph)]
+    until: Stage,
+
+    /// Where the text goes, instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Of a checkpoint: most rows in a step
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    rows: u32,
+
+    /// Of a checkpoint: sequences whose state is kept
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    slots: u32,
+
+    /// Of a checkpoint: positions that a sequence may have [default: the model's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_context: Option<u32>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Error> {
+    let module = if args.input.is_dir() {
+        from_checkpoint(args)?
+    } else {
+        from_text(&args.input)?
+    };
+    let text = match args.until {
+        Stage::Graph => ir::text::print(&module),
+    };
+    match &args.output {
+        None => std::io::stdout().lock().write_all(text.as_bytes())?,
+        Some(path) => write_whole(path, &text).map_err(|source| Error::File {
+            path: path.clone(),
+            source,
+        })?,
+    }
+    Ok(())
+}
+
+fn from_checkpoint(args: &Args) -> Result<Module, Error> {
+    let checkpoint = Checkpoint::open(&args.input)?;
+    let config = checkpoint.config();
+    let context = match args.max_context.map(|n| n as usize) {
+        Some(asked) if asked > config.context => {
+            let model = config.context;
+            return Err(runtime::Error::MaxContext { asked, model }.into());
+        }
+        asked => asked.unwrap_or(config.context),
+    };
+    let shape = StepShape {
+        rows: (1, (args.rows as usize).min(context)),
+        slots: args.slots as usize,
+        context,
+        kv_format: DType::F32,
+        hidden: false,
+    };
+    let dtype_of = |name: &str| checkpoint.tensor(name).map_or(DType::F32, |w| w.dtype);
+    let named = |violation| Error::Violation {
+        name: args.input.display().to_string(),
+        violation,
+    };
+    let module = gemma2(config, dtype_of, &shape).map_err(named)?;
+    ir::verify(&module).map_err(named)?;
+    Ok(module)
+}
+
+fn from_text(path: &Path) -> Result<Module, Error> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| Error::File {
+        path: path.into(),
+        source,
+    })?;
+    let module = ir::text::parse(&text).map_err(|source| Error::Text {
+        name: name.clone(),
+        text: NamedSource::new(&name, text.clone()),
+        span: source.span.into(),
+        source,
+    })?;
+    ir::verify(&module).map_err(|violation| Error::Violation { name, violation })?;
+    Ok(module)
+}
+
+/// Writes a file under a temporary name in its folder, then gives it its own.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! The interpreter: the specification of what a module computes.
+//!
+//! Plain loops over whole tensors, one op after the other, chosen for reading. Every other executor
+//! must give the same bits as the f32 run; the f64 run is the truth that errors are measured from.
+//!
+//! - Arithmetic is IEEE f32, each operation rounded once to nearest even, subnormals kept, nothing
+//!   contracted. `exp`, `log`, `tanh`, `sin` and `cos` are those of [`crate::math`].
+//! - Sums have one order ([`lanes`]): element k goes to lane k mod 16, each lane takes its elements in
+//!   increasing k from +0, and the lanes are combined pairwise, i with i+8, then +4, +2, +1. `dot`
+//!   takes a product in by fused multiply-add, `reduce_sum` by add. k counts row-major over the axes in
+//!   the order in which the op lists them.
+//! - A term that is 0 therefore leaves a sum as it is: a score masked to -inf becomes a weight of 0,
+//!   and skipping it gives the same bits.
+//!
+//! In the f64 run every f32 is an f64, and [`crate::math`] gives way to the standard library; storage
+//! dtypes (bf16, f16, block formats) round as in the f32 run.
+
+mod block;
+mod eval;
+pub mod lanes;
+mod real;
+mod tensor;
+
+use std::sync::Arc;
+
+use crate::dim::Bindings;
+use crate::graph::{Call, Def, Function, Module, Place, WeightSource};
+use crate::rules::Site;
+use crate::verify::{self, Violation};
+
+pub use real::Real;
+pub use tensor::{Data, Tensor};
+
+/// Why a module could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The module is not well-formed.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// A weight is missing, or its bytes are not as many as its type says.
+    #[error("weight @{name}: expected {expected} bytes, found {found}")]
+    Weight {
+        /// The weight.
+        name: String,
+        /// Bytes of its type.
+        expected: usize,
+        /// Bytes that there are.
+        found: usize,
+    },
+    /// A dim is unbound or out of its range.
+    #[error("{0}")]
+    Dims(String),
+    /// An input of the step does not have its type.
+    #[error("input %{name}: expected {expected}, found {found}")]
+    Input {
+        /// The input.
+        name: String,
+        /// Its type in the module.
+        expected: String,
+        /// The type of what was given.
+        found: String,
+    },
+    /// An index read from a tensor is outside the axis it indexes.
+    #[error("fn {function}, %{value}: index {index} is outside 0..{length}")]
+    Index {
+        /// The function.
+        function: String,
+        /// The value being made.
+        value: String,
+        /// The index.
+        index: i32,
+        /// Length of the axis.
+        length: usize,
+    },
+}
+
+/// Executes a module's steps, at the precision `F` for what is f32.
+pub struct Interpreter<'w, F> {
+    module: Module,
+    weights: Vec<Arc<Tensor<'w, F>>>,
+    states: Vec<Arc<Tensor<'w, F>>>,
+    threads: usize,
+}
+
+type Tensors<'w, F> = Vec<Arc<Tensor<'w, F>>>;
+
+impl<'w, F: Real> Interpreter<'w, F> {
+    /// An interpreter of a module whose stored weights `stored` finds by name, as little-endian bytes of
+    /// the weight's type. Runs `prepare`; states begin as zeros. `threads` share the work of a `dot`.
+    pub fn new(
+        module: Module,
+        stored: impl Fn(&str) -> Option<&'w [u8]>,
+        threads: usize,
+    ) -> Result<Interpreter<'w, F>, RunError> {
+        verify::verify(&module)?;
+        let unbound = Bindings::default();
+        let shape = |ty: &crate::Type| {
+            ty.shape(&unbound)
+                .expect("weights and states have constant shapes in a verified module")
+        };
+        let mut weights = Vec::new();
+        for w in &module.weights {
+            let (dtype, shape) = (w.ty.dtype, shape(&w.ty));
+            let expected = dtype.bytes(&shape).unwrap_or(usize::MAX);
+            weights.push(Arc::new(match w.source {
+                WeightSource::Prepared => Tensor::zeros(dtype, &[]),
+                WeightSource::Stored => match stored(&w.name) {
+                    Some(bytes) if bytes.len() == expected => Tensor::stored(dtype, shape, bytes),
+                    found => {
+                        return Err(RunError::Weight {
+                            name: w.name.clone(),
+                            expected,
+                            found: found.map_or(0, <[u8]>::len),
+                        });
+                    }
+                },
+            }));
+        }
+        let states = module.states.iter();
+        let states = states.map(|s| Arc::new(Tensor::zeros(s.ty.dtype, &shape(&s.ty))));
+        let mut interpreter = Interpreter {
+            states: states.collect(),
+            weights,
+            threads,
+            module,
+        };
+        let calls = std::mem::take(&mut interpreter.module.prepare);
+        for call in &calls {
+            interpreter.call(call, &unbound, &mut [])?;
+        }
+        interpreter.module.prepare = calls;
+        Ok(interpreter)
+    }
+
+    /// The module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Runs one step on inputs in the module's order, and gives the outputs in its order.
+    ///
+    /// After [`RunError::Index`] the states are lost.
+    pub fn step(
+        &mut self,
+        bindings: &Bindings,
+        inputs: Vec<Tensor<'w, F>>,
+    ) -> Result<Tensors<'w, F>, RunError> {
+        bindings.check(&self.module.dims).map_err(RunError::Dims)?;
+        let step = &self.module.step;
+        let types = step.input_locals();
+        let mut given = inputs.iter();
+        for local in types {
+            let found = given.next();
+            let shape = local.ty.shape(bindings);
+            let fits = found.is_some_and(|t| {
+                t.dtype == local.ty.dtype && shape.as_ref().is_ok_and(|s| *s == t.shape)
+            });
+            if !fits {
+                return Err(RunError::Input {
+                    name: local.name.clone(),
+                    expected: format!("{}{:?}", local.ty.dtype, shape.unwrap_or_default()),
+                    found: found.map_or("nothing".into(), Tensor::type_text),
+                });
+            }
+        }
+        let mut locals: Vec<Option<Arc<Tensor<F>>>> = vec![None; step.locals.len()];
+        for (local, input) in locals.iter_mut().zip(inputs) {
+            *local = Some(Arc::new(input));
+        }
+        let calls = std::mem::take(&mut self.module.step.calls);
+        let ran = calls
+            .iter()
+            .try_for_each(|call| self.call(call, bindings, &mut locals));
+        self.module.step.calls = calls;
+        ran?;
+        let outputs = self.module.step.outputs.iter();
+        Ok(outputs
+            .map(|o| locals[o.0].clone())
+            .collect::<Option<_>>()
+            .expect("a verified step makes its outputs"))
+    }
+
+    fn call(
+        &mut self,
+        call: &Call,
+        bindings: &Bindings,
+        locals: &mut [Option<Arc<Tensor<'w, F>>>],
+    ) -> Result<(), RunError> {
+        let args = call.args.iter().map(|place| match place {
+            Place::Local(id) => locals[id.0].clone(),
+            Place::Weight(id) => Some(self.weights[id.0].clone()),
+            // The state leaves its place, so that its next value can be made in the same memory.
+            Place::State(id) if call.results.contains(place) => {
+                let empty = Arc::new(Tensor::zeros(crate::DType::Bool, &[]));
+                Some(std::mem::replace(&mut self.states[id.0], empty))
+            }
+            Place::State(id) => Some(self.states[id.0].clone()),
+        });
+        let args: Option<Tensors<F>> = args.collect();
+        let args = args.expect("a verified call reads what is made");
+        let function = &self.module.functions[call.function.0];
+        let results = run_function(function, args, &self.module.dims, bindings, self.threads)?;
+        for (place, result) in call.results.iter().zip(results) {
+            match place {
+                Place::Local(id) => locals[id.0] = Some(result),
+                Place::Weight(id) => self.weights[id.0] = result,
+                Place::State(id) => self.states[id.0] = result,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a verified function. A value is let go at its last use.
+fn run_function<'w, F: Real>(
+    function: &Function,
+    args: Tensors<'w, F>,
+    dims: &crate::Dims,
+    bindings: &Bindings,
+    threads: usize,
+) -> Result<Tensors<'w, F>, RunError> {
+    let operands = |def: &Def| match def {
+        Def::Param => vec![],
+        Def::Op { operands, .. } => operands.clone(),
+    };
+    let mut uses = vec![0usize; function.values.len()];
+    let used = function.values.iter().flat_map(|v| operands(&v.def));
+    for id in used.chain(function.results.iter().copied()) {
+        uses[id.0] += 1;
+    }
+    let mut made: Vec<Option<Arc<Tensor<F>>>> = args.into_iter().map(Some).collect();
+    let take = |made: &mut Vec<Option<Arc<Tensor<'w, F>>>>, uses: &mut Vec<usize>, i: usize| {
+        uses[i] -= 1;
+        let value = if uses[i] == 0 {
+            made[i].take()
+        } else {
+            made[i].clone()
+        };
+        value.expect("a verified function uses what is made")
+    };
+    for value in &function.values[made.len()..] {
+        let Def::Op {
+            op,
+            attrs,
+            operands,
+        } = &value.def
+        else {
+            panic!("a verified function has its parameters first");
+        };
+        let types: Vec<_> = operands
+            .iter()
+            .map(|id| &function.values[id.0].ty)
+            .collect();
+        let site = Site {
+            def: op.def(),
+            attrs,
+            operands: &types,
+            dims,
+        };
+        let shape = value.ty.shape(bindings);
+        let shape = shape.expect("a step binds every symbol of a verified module");
+        let operands: Tensors<F> = operands
+            .iter()
+            .map(|id| take(&mut made, &mut uses, id.0))
+            .collect();
+        let result = eval::eval(*op, &site, operands, shape, bindings, threads).map_err(
+            |eval::OutOfRange { index, length }| RunError::Index {
+                function: function.name.clone(),
+                value: value.name.clone(),
+                index,
+                length,
+            },
+        )?;
+        made.push(Some(Arc::new(result)));
+    }
+    Ok(function
+        .results
+        .iter()
+        .map(|id| take(&mut made, &mut uses, id.0))
+        .collect())
+}
