@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ir::Violation;
 use ir::interp::RunError;
 use ir::text::TextError;
-use miette::{Diagnostic, NamedSource, SourceSpan};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, SourceSpan};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -21,7 +21,7 @@ pub enum Error {
     #[error(transparent)]
     Interpreter(#[from] RunError),
     /// A text is not a module.
-    #[error("{name}: {source}")]
+    #[error("{name}: {error}")]
     Text {
         /// The file.
         name: String,
@@ -29,11 +29,10 @@ pub enum Error {
         #[source_code]
         text: NamedSource<String>,
         /// What stands where, in the text.
-        #[label("expected {}", source.expected)]
+        #[label("expected {}", error.expected)]
         span: SourceSpan,
         /// The parser's error.
-        #[source]
-        source: TextError,
+        error: TextError,
     },
     /// A module breaks a constraint.
     #[error("{name}: {violation}")]
@@ -77,15 +76,20 @@ impl Error {
     }
 
     /// Tells the user, on standard error: one line, and the place in the text where there is one.
-    pub fn report(self) {
-        if let Error::Output(error) = &self
-            && error.kind() == io::ErrorKind::BrokenPipe
-        {
-            return;
-        }
-        eprintln!("error: {self}");
-        if let Error::Text { .. } = self {
-            eprint!("{:?}", miette::Report::new(self));
+    pub fn report(&self) {
+        match self {
+            Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Error::Text { .. } => {
+                let mut theme = GraphicalTheme::unicode_nocolor();
+                theme.characters.error = "error:".into();
+                let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false);
+                let mut report = String::new();
+                match handler.render_report(&mut report, self) {
+                    Ok(()) => eprint!("{}", report.trim_start()),
+                    Err(_) => eprintln!("error: {self}"),
+                }
+            }
+            _ => eprintln!("error: {self}"),
         }
     }
 }

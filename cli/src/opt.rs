@@ -97,11 +97,11 @@ fn from_text(path: &Path) -> Result<Module, Error> {
         path: path.into(),
         source,
     })?;
-    let module = ir::text::parse(&text).map_err(|source| Error::Text {
+    let module = ir::text::parse(&text).map_err(|error| Error::Text {
         name: name.clone(),
         text: NamedSource::new(&name, text.clone()),
-        span: source.span.into(),
-        source,
+        span: error.span.into(),
+        error,
     })?;
     ir::verify(&module).map_err(|violation| Error::Violation { name, violation })?;
     Ok(module)

@@ -22,13 +22,21 @@ pub enum AttrKind {
     Literals,
 }
 
-/// A number written in a graph. Equal when the bits are, so that graphs can be compared and hashed.
+/// A number written in a graph. Equal when the bits are, or when both are NaN, so that graphs can be
+/// compared and hashed.
 #[derive(Clone, Copy, Debug)]
 pub struct Literal(pub f64);
 
+impl Literal {
+    /// The number, every NaN the same.
+    fn key(self) -> f64 {
+        if self.0.is_nan() { f64::NAN } else { self.0 }
+    }
+}
+
 impl PartialEq for Literal {
     fn eq(&self, other: &Literal) -> bool {
-        self.0.to_bits() == other.0.to_bits()
+        self.cmp(other).is_eq()
     }
 }
 
@@ -36,7 +44,7 @@ impl Eq for Literal {}
 
 impl std::hash::Hash for Literal {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.to_bits().hash(state);
+        self.key().to_bits().hash(state);
     }
 }
 
@@ -48,7 +56,7 @@ impl PartialOrd for Literal {
 
 impl Ord for Literal {
     fn cmp(&self, other: &Literal) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
+        self.key().total_cmp(&other.key())
     }
 }
 

@@ -29,8 +29,8 @@ impl fmt::Display for Sym {
 
 /// The length of an axis: a polynomial with integer coefficients over [`Sym`]s.
 ///
-/// Two dims are equal exactly when their normal forms are. Coefficients saturate; the verifier
-/// refuses types long before that matters ([`crate::Constraint::Size`]).
+/// Two dims are equal exactly when their normal forms are. Coefficients saturate at ±(2^63 - 1); the
+/// verifier refuses types long before that matters ([`crate::Constraint::Size`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dim {
     /// Sorted symbols of a product, to its coefficient, which is never 0.
@@ -77,10 +77,14 @@ impl Dim {
         Ok(sum)
     }
 
-    fn add_term(&mut self, syms: Vec<Sym>, coefficient: i64) {
-        let c = self.terms.entry(syms).or_insert(0);
-        *c = c.saturating_add(coefficient);
-        self.terms.retain(|_, c| *c != 0);
+    /// Adds a product of symbols, so many times.
+    pub(crate) fn add_term(&mut self, mut syms: Vec<Sym>, coefficient: i64) {
+        syms.sort();
+        let before = self.terms.get(&syms).copied().unwrap_or(0);
+        match before.saturating_add(coefficient).max(-i64::MAX) {
+            0 => self.terms.remove(&syms),
+            c => self.terms.insert(syms, c),
+        };
     }
 }
 
@@ -128,9 +132,7 @@ impl Mul for &Dim {
         let mut product = Dim::default();
         for (a, c) in &self.terms {
             for (b, d) in &other.terms {
-                let mut syms = [&a[..], &b[..]].concat();
-                syms.sort();
-                product.add_term(syms, c.saturating_mul(*d));
+                product.add_term([&a[..], &b[..]].concat(), c.saturating_mul(*d));
             }
         }
         product

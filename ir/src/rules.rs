@@ -259,7 +259,13 @@ pub(crate) fn constant(s: &Site) -> Inferred {
 }
 
 pub(crate) fn iota(s: &Site) -> Inferred {
-    Ok(Type::new(DType::I32, [s.dim(0)]))
+    let (length, most) = (s.dim(0), Dim::from(1i64 << 31));
+    let ty = Type::new(DType::I32, [length]);
+    check_type(&ty, s.dims)?;
+    if !s.dims.proves_le(length, &most) {
+        return breach(Constraint::Size, format!("{ty} would pass the largest i32"));
+    }
+    Ok(ty)
 }
 
 fn want_axes(ty: &Type, axes: &[usize]) -> Result<(), Breach> {

@@ -131,6 +131,7 @@ impl Conversation {
         check_prompt(&transcript, 0, generator.executor.limits())?;
         if !transcript.starts_with(&self.transcript) {
             self.session.reset();
+            generator.sampler.forget();
         }
         self.transcript = transcript;
 

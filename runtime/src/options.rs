@@ -13,6 +13,7 @@ const PREFILL_CHUNK: usize = 512;
 /// clap refuses options that contradict each other and values out of range; what depends on the model is checked by
 /// the accessors and by [`run`](crate::run()).
 #[derive(clap::Args, Clone, Debug)]
+#[command(about = None, long_about = None)]
 pub struct RunOptions {
     /// What to ask; read from standard input when left out
     #[arg(value_name = "PROMPT", conflicts_with_all = ["chat", "tokens"])]
@@ -63,7 +64,7 @@ pub struct RunOptions {
     repetition_penalty: f32,
 
     /// Seed of the random choices: the same seed gives the same text [default: a new one each time]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     seed: Option<u64>,
 
     /// Write the logits of every prompt position to FILE (safetensors) and generate nothing
@@ -175,6 +176,10 @@ fn top_p(text: &str) -> Result<f64, String> {
 
 fn repetition_penalty(text: &str) -> Result<f32, String> {
     number(text, |r: f32| r > 0.0 && r.is_finite(), "a number over 0")
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    number(text, |_| true, "a whole number from 0 up, of 64 bits")
 }
 
 fn number<T: FromStr + Copy>(

@@ -81,7 +81,11 @@ fn a_value_out_of_range_is_refused_with_the_flag_and_the_range() {
         ("--prefill-chunk", &["0", "-7"], "is not in 1.."),
         ("--max-context", &["0", "-7"], "is not in 1.."),
         ("--top-k", &["-1"], "is not in 0.."),
-        ("--seed", &["-1"], "is not in 0.."),
+        (
+            "--seed",
+            &["-1", "18446744073709551616"],
+            "expected a whole number from 0 up",
+        ),
         (
             "--tokens",
             &["", ",", "2,x", "2,-5", "1.5", "4294967296"],
@@ -125,4 +129,11 @@ fn more_context_than_the_model_has_is_refused() {
         "--max-context 1025 is out of range: the model has 1024 positions"
     );
     assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn the_help_describes_the_options_and_leaves_the_command_to_its_owner() {
+    let (help, code) = options(&["--help"]).expect_err("help is shown");
+    assert_eq!(code, 0);
+    assert!(help.starts_with("Usage: toy"), "{help}");
 }

@@ -1,32 +1,9 @@
-//! A whole run: prompts in, text, ids, files and refusals out.
+//! A whole run: prompts in; text, ids and refusals out.
 
 mod common;
 
-use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use common::{Outcome, Run, SetWhenSeen, Toy, options, tiny_text};
-use lapidary_runtime::{Error, Limits};
-use serde_json::Value;
-
-const SMALL: Limits = Limits {
-    vocab: 50,
-    context: 64,
-    rows: 64,
-    slots: 1,
-};
-const GREEDY: [&str; 2] = ["--temperature", "0"];
-
-fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    [&GREEDY, more].concat()
-}
-
-fn ids(output: &str) -> Vec<u32> {
-    output
-        .split_whitespace()
-        .map(|id| id.parse().unwrap())
-        .collect()
-}
+use common::{Run, SMALL, Toy, ids, saying, tiny_text, with};
+use lapidary_runtime::Limits;
 
 /// The largest logit after each token, as the model's definition has it.
 fn expected(toy: &Toy, prompt: &[u32], count: usize) -> Vec<u32> {
@@ -239,18 +216,6 @@ fn prompts_that_cannot_be_run_are_refused_before_any_step() {
     assert!(toy.steps.is_empty());
 }
 
-/// Says `reply` and then the stop id, whatever is asked.
-fn saying(reply: &str) -> Toy {
-    let text = tiny_text();
-    let reply = [text.encode_part(reply).unwrap(), vec![107]].concat();
-    let opening = text.encode_part("<start_of_turn>model\n").unwrap();
-    Toy::talking(move |history| {
-        let said =
-            (0..history.len()).find(|&said| history[..history.len() - said].ends_with(&opening))?;
-        reply.get(said).copied()
-    })
-}
-
 #[test]
 fn a_question_is_put_in_the_chat_form_and_the_answer_streams_in_whole_characters() {
     let text = tiny_text();
@@ -319,287 +284,18 @@ fn the_same_seed_gives_the_same_tokens() {
 
 #[test]
 fn the_repetition_penalty_covers_the_prompt_and_what_was_generated() {
-    let mut toy = Toy::new(Limits { vocab: 8, ..SMALL });
-    let arguments = with(&[
-        "--tokens",
-        "0,1,2",
-        "--repetition-penalty",
-        "1e6",
-        "--max-new-tokens",
-        "5",
-    ]);
-    // Positive logits shrink to nothing and negative ones sink, so that no token returns before all have been.
-    toy.script = Box::new(|_| None);
-    let outcome = Run::default().go(&mut toy, &arguments);
-    outcome.result.unwrap();
-    let mut seen = ids(&outcome.output);
-    let positive_unseen_exists = |history: &[u32]| {
-        let logits = toy.logits(history);
-        (0..8).any(|token| !history.contains(&token) && logits[token as usize] > 0.0)
-    };
-    let mut history = vec![0, 1, 2];
-    for token in seen.drain(..) {
-        assert!(
-            !positive_unseen_exists(&history) || !history.contains(&token),
-            "{token} returned after {history:?}"
-        );
-        history.push(token);
-    }
-}
-
-#[test]
-fn an_executors_error_is_the_runs() {
-    let mut toy = Toy::new(SMALL);
-    toy.before_step = Box::new(|steps| match steps {
-        2 => Err(Error::Executor("the device is gone".into())),
-        _ => Ok(()),
-    });
-    let outcome = Run::default().go(&mut toy, &with(&["--tokens", "2,5,9"]));
-    assert_eq!(ids(&outcome.output).len(), 2);
-    let error = outcome.result.unwrap_err();
-    assert_eq!(
-        (error.to_string().as_str(), error.exit_code()),
-        ("the device is gone", 1)
-    );
-}
-
-#[test]
-fn logits_that_are_not_finite_end_the_run_with_their_position() {
-    struct Nan(Toy);
-    impl lapidary_runtime::Executor for Nan {
-        fn limits(&self) -> Limits {
-            self.0.limits
-        }
-        fn step(
-            &mut self,
-            rows: &[lapidary_runtime::Row],
-            wanted: &[usize],
-            logits: &mut [f32],
-        ) -> Result<(), Error> {
-            self.0.step(rows, wanted, logits)?;
-            if rows[0].position == 4 {
-                logits[7] = f32::NAN;
-            }
-            Ok(())
-        }
-    }
-    let outcome = Run::default().go(&mut Nan(Toy::new(SMALL)), &with(&["--tokens", "2,5,9"]));
-    let error = outcome.result.unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "the logits at position 4 are not finite: token 7 has NaN"
-    );
-}
-
-#[test]
-fn an_interrupt_ends_after_the_present_token_with_a_newline_and_the_stats() {
-    let folder = tempfile::tempdir().unwrap();
-    let stats = folder.path().join("stats.json");
-    let interrupt = AtomicBool::new(false);
-    let mut toy = Toy::new(SMALL);
-    toy.script = Box::new(|history| Some(history.len() as u32));
-    let mut output = SetWhenSeen {
-        mark: " 5",
-        flag: &interrupt,
-        text: String::new(),
-    };
-    let run = Run {
-        interrupt: &interrupt,
-        ..Run::default()
-    };
-    let outcome = run.go_to(
-        &mut output,
-        &mut toy,
-        &with(&["--tokens", "2,5,9", "--stats", stats.to_str().unwrap()]),
-    );
-    outcome.result.unwrap();
-    assert_eq!(output.text, "3 4 5\n");
-    let stats: Value = serde_json::from_slice(&std::fs::read(stats).unwrap()).unwrap();
-    assert_eq!(stats["decode_tokens"], 2);
-}
-
-#[test]
-fn an_interrupt_in_a_long_prompt_ends_it_between_steps() {
-    static FLAG: AtomicBool = AtomicBool::new(false);
-    let mut toy = Toy::new(SMALL);
-    toy.before_step = Box::new(|steps| {
-        FLAG.store(steps == 1, Ordering::Relaxed);
-        Ok(())
-    });
-    let run = Run {
-        interrupt: &FLAG,
-        ..Run::default()
-    };
-    let outcome = run.go(
-        &mut toy,
-        &with(&["--tokens", "1,2,3,4,5,6", "--prefill-chunk", "2"]),
-    );
-    outcome.result.unwrap();
-    assert_eq!((outcome.output.as_str(), toy.steps), ("\n", vec![2, 2]));
-}
-
-#[test]
-fn an_interrupt_ends_the_wait_for_a_prompt() {
-    struct Never;
-    impl io::Read for Never {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            loop {
-                std::thread::park();
-            }
-        }
-    }
-    let text = tiny_text();
-    let interrupt = AtomicBool::new(true);
-    for arguments in [vec![], vec!["--chat"]] {
-        let host = lapidary_runtime::Host {
-            input: Box::new(io::BufReader::new(Never)),
-            input_is_terminal: false,
-            output: &mut io::sink(),
-            output_is_terminal: false,
-            notes: &mut io::sink(),
-            interrupt: &interrupt,
-        };
-        let mut toy = saying("Yes.");
-        let options = options(&arguments).unwrap();
-        lapidary_runtime::run_in(
-            host,
-            &mut toy,
-            Some(&text),
-            &[107],
-            &options,
-            std::time::Instant::now(),
-        )
-        .unwrap();
-        assert!(toy.steps.is_empty());
-    }
-}
-
-/// Fails after `left` writes.
-struct Failing {
-    left: AtomicUsize,
-    kind: io::ErrorKind,
-}
-
-impl Write for Failing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.left.fetch_sub(1, Ordering::Relaxed) {
-            1.. => Ok(bytes.len()),
-            0 => Err(self.kind.into()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn an_output_that_nobody_reads_ends_the_run_quietly_and_a_full_one_with_an_error() {
-    let go = |kind| -> (Outcome, usize) {
+    let go = |arguments: &[&str]| {
         let mut toy = Toy::new(SMALL);
-        let mut output = Failing {
-            left: AtomicUsize::new(3),
-            kind,
-        };
-        let outcome = Run::default().go_to(&mut output, &mut toy, &with(&["--tokens", "2,5,9"]));
-        (outcome, toy.steps.len())
+        toy.script = Box::new(|_| Some(5));
+        ids(&Run::default()
+            .go(
+                &mut toy,
+                &[&with(&["--max-new-tokens", "2"]), arguments].concat(),
+            )
+            .output)
     };
-    let (outcome, steps) = go(io::ErrorKind::BrokenPipe);
-    outcome.result.unwrap();
-    assert_eq!((outcome.notes.as_str(), steps), ("", 4));
-    let (outcome, _) = go(io::ErrorKind::StorageFull);
-    let error = outcome.result.unwrap_err();
-    assert_eq!(
-        (error.to_string().as_str(), error.exit_code()),
-        ("standard output: no storage space", 1)
-    );
-}
-
-#[test]
-fn stats_are_one_object_of_numbers_and_null_where_nothing_happened() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stats.json");
-    let stats = |arguments: &[&str], stop_ids: &[u32]| -> Value {
-        let arguments = [&with(&["--stats", path.to_str().unwrap()]), arguments].concat();
-        let run = Run {
-            stop_ids,
-            ..Run::default()
-        };
-        run.go(&mut Toy::new(SMALL), &arguments).result.unwrap();
-        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
-    };
-    let answered = stats(
-        &[
-            "--tokens",
-            "2,5,9",
-            "--max-new-tokens",
-            "4",
-            "--threads",
-            "3",
-        ],
-        &[],
-    );
-    let keys: Vec<&str> = answered
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
-    assert_eq!(
-        keys,
-        [
-            "prefill_tokens",
-            "prefill_tokens_per_s",
-            "decode_tokens",
-            "decode_tokens_per_s",
-            "load_ms",
-            "first_token_ms",
-            "peak_rss_bytes",
-            "threads"
-        ]
-    );
-    assert_eq!(
-        (
-            &answered["prefill_tokens"],
-            &answered["decode_tokens"],
-            &answered["threads"]
-        ),
-        (&3.into(), &3.into(), &3.into())
-    );
-    for key in keys {
-        assert!(
-            answered[key].as_f64().is_some_and(|number| number > 0.0),
-            "{key}: {}",
-            answered[key]
-        );
-    }
-    assert!(answered["first_token_ms"].as_f64() >= answered["load_ms"].as_f64());
-    assert!(answered["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
-
-    let one = stats(&["--tokens", "2,5,9", "--max-new-tokens", "1"], &[]);
-    assert_eq!(
-        (&one["decode_tokens"], &one["decode_tokens_per_s"]),
-        (&0.into(), &Value::Null)
-    );
-    let all: Vec<u32> = (0..50).collect();
-    let stopped = stats(&["--tokens", "2,5,9"], &all);
-    assert_eq!(stopped["decode_tokens"], 0);
-    assert!(
-        stopped["first_token_ms"].is_number(),
-        "a stop id is a token too"
-    );
-    let logits = folder.path().join("logits");
-    let none = stats(
-        &["--tokens", "2,5,9", "--logits", logits.to_str().unwrap()],
-        &[],
-    );
-    assert_eq!(
-        (&none["prefill_tokens"], &none["first_token_ms"]),
-        (&3.into(), &Value::Null)
-    );
-    assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
-        2,
-        "nothing is left but the two files"
-    );
+    assert_eq!(go(&["--tokens", "5,1"]), [5, 5]);
+    assert_ne!(go(&["--tokens", "5,1", "--repetition-penalty", "10"])[0], 5);
+    let penalised = go(&["--tokens", "1", "--repetition-penalty", "10"]);
+    assert!(penalised[0] == 5 && penalised[1] != 5, "{penalised:?}");
 }

@@ -51,7 +51,7 @@ pub(super) fn eval<'w, F: Real>(
         Op::Or => Tensor::bool(shape, zip(&bool(&x[0]), &bool(&x[1]), |a, b| a || b)),
         Op::Not => Tensor::bool(shape, bool(&x[0]).iter().map(|a| !a).collect()),
         Op::Select => select(&bool(&x[0]), &x[1], &x[2]),
-        Op::Cast => match &x[0].to_real() {
+        Op::Cast => match x[0].to_real() {
             Some(reals) => Tensor::narrowed(*site.to(0), shape, reals),
             None => {
                 let ints = int(&x[0]);
@@ -62,7 +62,7 @@ pub(super) fn eval<'w, F: Real>(
             }
         },
         Op::Dequant => Tensor::real(shape, real(&x[0]).into_owned()),
-        Op::Quantize => Tensor::narrowed(*site.to(0), shape, &real(&x[0])),
+        Op::Quantize => Tensor::narrowed(*site.to(0), shape, real(&x[0])),
         Op::Const => constant(site, shape),
         Op::Iota => Tensor::int(shape.clone(), (0..shape[0] as i32).collect()),
         Op::Reshape => {
@@ -308,12 +308,12 @@ fn dot<'w, F: Real>(
         let batch = batch.iter().copied();
         batch.chain(free).chain(contract.iter().copied()).collect()
     };
-    let lengths = |axes: &[usize]| axes.iter().map(|i| a.shape[*i]).product::<usize>();
-    let (batch, k) = (lengths(site.axes(0)), lengths(site.axes(2)));
     let a_rows = in_order(a, &order(a, site.axes(0), site.axes(2)));
     let b_rows = in_order(b, &order(b, site.axes(1), site.axes(3)));
-    let rows_a_batch = |x: &[F]| x.len() / (batch * k).max(1);
-    let (m, n) = (rows_a_batch(&a_rows), rows_a_batch(&b_rows));
+    let k: usize = site.axes(2).iter().map(|i| a.shape[*i]).product();
+    let (_, free) = shape.split_at(site.axes(0).len());
+    let (a_free, b_free) = free.split_at(a.shape.len() - site.axes(0).len() - site.axes(2).len());
+    let (m, n): (usize, usize) = (a_free.iter().product(), b_free.iter().product());
 
     let element = |i: usize| {
         let (row, j) = (i / n, i % n);
@@ -367,7 +367,11 @@ fn put<F: Real>(x: Vec<Arc<Tensor<F>>>) -> Result<Tensor<F>, OutOfRange> {
             x.len()
         )
     });
-    let mut state = Arc::unwrap_or_clone(state);
+    let copied = match dense(&state) {
+        Cow::Owned(copy) => Some(copy),
+        Cow::Borrowed(_) => None,
+    };
+    let mut state = copied.unwrap_or_else(|| Arc::unwrap_or_clone(state));
     let (slots, capacity) = (state.shape[0], state.shape[1]);
     let row: usize = state.units()[2..].iter().product();
     let rows = dense(&rows);

@@ -9,8 +9,9 @@
 //!   increasing k from +0, and the lanes are combined pairwise, i with i+8, then +4, +2, +1. `dot`
 //!   takes a product in by fused multiply-add, `reduce_sum` by add. k counts row-major over the axes in
 //!   the order in which the op lists them.
-//! - A term that is 0 therefore leaves a sum as it is: a score masked to -inf becomes a weight of 0,
-//!   and skipping it gives the same bits.
+//! - A term of 0 therefore leaves a sum as it is. A score masked to -inf becomes a weight of 0, so a masked
+//!   key can be skipped, or a tail padded, and the bits are the same, as long as what the weight
+//!   multiplies is finite.
 //!
 //! In the f64 run every f32 is an f64, and [`crate::math`] gives way to the standard library; storage
 //! dtypes (bf16, f16, block formats) round as in the f32 run.
@@ -24,7 +25,7 @@ mod tensor;
 use std::sync::Arc;
 
 use crate::dim::Bindings;
-use crate::graph::{Call, Def, Function, Module, Place, WeightSource};
+use crate::graph::{Call, Def, Function, Module, Place, State, WeightSource};
 use crate::rules::Site;
 use crate::verify::{self, Violation};
 
@@ -50,6 +51,14 @@ pub enum RunError {
     /// A dim is unbound or out of its range.
     #[error("{0}")]
     Dims(String),
+    /// A step was given another number of inputs than it has.
+    #[error("expected {expected} inputs, found {found}")]
+    Inputs {
+        /// How many the module has.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
     /// An input of the step does not have its type.
     #[error("input %{name}: expected {expected}, found {found}")]
     Input {
@@ -116,10 +125,8 @@ impl<'w, F: Real> Interpreter<'w, F> {
                 },
             }));
         }
-        let states = module.states.iter();
-        let states = states.map(|s| Arc::new(Tensor::zeros(s.ty.dtype, &shape(&s.ty))));
         let mut interpreter = Interpreter {
-            states: states.collect(),
+            states: zero_states(&module),
             weights,
             threads,
             module,
@@ -139,7 +146,7 @@ impl<'w, F: Real> Interpreter<'w, F> {
 
     /// Runs one step on inputs in the module's order, and gives the outputs in its order.
     ///
-    /// After [`RunError::Index`] the states are lost.
+    /// After [`RunError::Index`] the states are zeros again.
     pub fn step(
         &mut self,
         bindings: &Bindings,
@@ -147,19 +154,18 @@ impl<'w, F: Real> Interpreter<'w, F> {
     ) -> Result<Tensors<'w, F>, RunError> {
         bindings.check(&self.module.dims).map_err(RunError::Dims)?;
         let step = &self.module.step;
-        let types = step.input_locals();
-        let mut given = inputs.iter();
-        for local in types {
-            let found = given.next();
+        let (expected, found) = (step.inputs, inputs.len());
+        if found != expected {
+            return Err(RunError::Inputs { expected, found });
+        }
+        for (local, input) in step.input_locals().iter().zip(&inputs) {
             let shape = local.ty.shape(bindings);
-            let fits = found.is_some_and(|t| {
-                t.dtype == local.ty.dtype && shape.as_ref().is_ok_and(|s| *s == t.shape)
-            });
-            if !fits {
+            let shape = shape.expect("the bindings are checked against the module's symbols");
+            if input.dtype != local.ty.dtype || input.shape != shape || !input.is_whole() {
                 return Err(RunError::Input {
                     name: local.name.clone(),
-                    expected: format!("{}{:?}", local.ty.dtype, shape.unwrap_or_default()),
-                    found: found.map_or("nothing".into(), Tensor::type_text),
+                    expected: format!("{}{shape:?}", local.ty.dtype),
+                    found: input.type_text(),
                 });
             }
         }
@@ -172,6 +178,9 @@ impl<'w, F: Real> Interpreter<'w, F> {
             .iter()
             .try_for_each(|call| self.call(call, bindings, &mut locals));
         self.module.step.calls = calls;
+        if ran.is_err() {
+            self.states = zero_states(&self.module);
+        }
         ran?;
         let outputs = self.module.step.outputs.iter();
         Ok(outputs
@@ -189,15 +198,16 @@ impl<'w, F: Real> Interpreter<'w, F> {
         let args = call.args.iter().map(|place| match place {
             Place::Local(id) => locals[id.0].clone(),
             Place::Weight(id) => Some(self.weights[id.0].clone()),
-            // The state leaves its place, so that its next value can be made in the same memory.
-            Place::State(id) if call.results.contains(place) => {
-                let empty = Arc::new(Tensor::zeros(crate::DType::Bool, &[]));
-                Some(std::mem::replace(&mut self.states[id.0], empty))
-            }
             Place::State(id) => Some(self.states[id.0].clone()),
         });
         let args: Option<Tensors<F>> = args.collect();
         let args = args.expect("a verified call reads what is made");
+        for place in &call.results {
+            // The state leaves its place, so that its next value can be made in the same memory.
+            if let Place::State(id) = place {
+                self.states[id.0] = Arc::new(Tensor::zeros(crate::DType::Bool, &[]));
+            }
+        }
         let function = &self.module.functions[call.function.0];
         let results = run_function(function, args, &self.module.dims, bindings, self.threads)?;
         for (place, result) in call.results.iter().zip(results) {
@@ -209,6 +219,16 @@ impl<'w, F: Real> Interpreter<'w, F> {
         }
         Ok(())
     }
+}
+
+/// The states that a verified module begins with.
+fn zero_states<'w, F: Real>(module: &Module) -> Tensors<'w, F> {
+    let zero = |s: &State| {
+        let shape = s.ty.shape(&Bindings::default());
+        let shape = shape.expect("states have constant shapes in a verified module");
+        Arc::new(Tensor::zeros(s.ty.dtype, &shape))
+    };
+    module.states.iter().map(zero).collect()
 }
 
 /// Runs a verified function. A value is let go at its last use.

@@ -95,7 +95,24 @@ impl<'w, F: Real> Tensor<'w, F> {
 
     /// The type as a message shows it.
     pub fn type_text(&self) -> String {
-        format!("{}{:?}", self.dtype, self.shape)
+        let flaw = if self.is_whole() {
+            ""
+        } else {
+            " with other elements"
+        };
+        format!("{}{:?}{flaw}", self.dtype, self.shape)
+    }
+
+    /// Whether there are as many elements as the shape says, of a kind that holds the dtype.
+    pub(super) fn is_whole(&self) -> bool {
+        let n = self.shape.iter().product::<usize>();
+        match (&self.data, self.dtype) {
+            (Data::Real(x), DType::F32) => x.len() == n,
+            (Data::Int(x), DType::I32) => x.len() == n,
+            (Data::Bool(x), DType::Bool) => x.len() == n,
+            (Data::Stored(x), dtype) => dtype.bytes(&self.shape) == Some(x.len()),
+            _ => false,
+        }
     }
 
     /// Elements of a float or block format, widened exactly; `None` for i32 and bool.
@@ -151,9 +168,9 @@ impl<'w, F: Real> Tensor<'w, F> {
     }
 
     /// f32 elements in a storage dtype, rounded to nearest even.
-    pub fn narrowed(dtype: DType, shape: Vec<usize>, x: &[F]) -> Tensor<'w, F> {
+    pub fn narrowed(dtype: DType, shape: Vec<usize>, x: Cow<[F]>) -> Tensor<'w, F> {
         let bytes: Vec<u8> = match dtype {
-            DType::F32 => return Tensor::real(shape, x.to_vec()),
+            DType::F32 => return Tensor::real(shape, x.into_owned()),
             DType::BF16 => x
                 .iter()
                 .flat_map(|x| bf16::from_f32(x.to_f32()).to_le_bytes())

@@ -14,6 +14,9 @@ use crate::graph::{
 use crate::ops::Op;
 use crate::ty::Type;
 
+/// Characters of a token that an error shows.
+const LONGEST_FOUND: usize = 60;
+
 type Parsed<T> = Result<T, TextError>;
 
 /// Reads a module's text.
@@ -67,7 +70,10 @@ impl<'t> Parser<'t> {
             Kind::End => "the end of the text".into(),
             _ => {
                 let (start, length) = token.span;
-                format!("'{}'", &self.text[start..start + length])
+                let mut found = self.text[start..start + length].chars();
+                let short: String = found.by_ref().take(LONGEST_FOUND).collect();
+                let more = if found.next().is_some() { "…" } else { "" };
+                format!("'{short}{more}'")
             }
         };
         Err(lexer::error(self.text, token.span, expected, &found))
@@ -221,28 +227,28 @@ impl<'t> Parser<'t> {
         let mut sum = Dim::default();
         let mut negative = self.eat("-");
         loop {
-            let mut term = self.factor()?;
-            while self.eat("*") {
-                term = &term * &self.factor()?;
+            let mut coefficient = if negative { -1i64 } else { 1 };
+            let mut syms = Vec::new();
+            loop {
+                let token = self.peek();
+                match token.kind {
+                    Kind::Number => coefficient = coefficient.saturating_mul(self.integer()?),
+                    Kind::Word => {
+                        self.at += 1;
+                        syms.push(Sym::new(token.text));
+                    }
+                    _ => return self.fail(token, "a dim: an integer or a symbol"),
+                }
+                if !self.eat("*") {
+                    break;
+                }
             }
-            sum = if negative { &sum - &term } else { &sum + &term };
+            sum.add_term(syms, coefficient);
             negative = self.is("-");
             if !negative && !self.is("+") {
                 return Ok(sum);
             }
             self.at += 1;
-        }
-    }
-
-    fn factor(&mut self) -> Parsed<Dim> {
-        let token = self.peek();
-        match token.kind {
-            Kind::Number => Ok(Dim::from(self.integer()?)),
-            Kind::Word => {
-                self.at += 1;
-                Ok(Dim::sym(token.text))
-            }
-            _ => self.fail(token, "a dim: an integer or a symbol"),
         }
     }
 
@@ -398,10 +404,8 @@ impl<'t> Parser<'t> {
     /// `%x: type, $s = function(%y, @w)`; without results no `=`.
     fn call(&mut self) -> Parsed<Call> {
         let mut results = Vec::new();
-        while self.peek().kind != Kind::Word {
-            if !results.is_empty() {
-                self.mark(",")?;
-            }
+        let mut more = self.peek().kind != Kind::Word;
+        while more {
             results.push(match self.peek().kind {
                 Kind::Local => {
                     let (name, ty) = self.param()?;
@@ -410,8 +414,9 @@ impl<'t> Parser<'t> {
                 Kind::Weight | Kind::State => self.place()?,
                 _ => return self.fail(self.peek(), "a call: results, '=', a function"),
             });
-            if self.eat("=") {
-                break;
+            more = self.eat(",");
+            if !more && !self.eat("=") {
+                return self.fail(self.peek(), "',' or '='");
             }
         }
         let functions = &self.names.functions;

@@ -253,3 +253,38 @@ pub fn tiny_text_with(template: Option<Option<&str>>) -> Result<Text, Error> {
 pub fn tiny_text() -> Text {
     tiny_text_with(None).expect("the tiny checkpoint's text loads")
 }
+
+/// A small model's sizes.
+pub const SMALL: Limits = Limits {
+    vocab: 50,
+    context: 64,
+    rows: 64,
+    slots: 1,
+};
+
+const GREEDY: [&str; 2] = ["--temperature", "0"];
+
+/// Greedy, with more options.
+pub fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&GREEDY, more].concat()
+}
+
+/// The ids printed.
+pub fn ids(output: &str) -> Vec<u32> {
+    output
+        .split_whitespace()
+        .map(|id| id.parse().unwrap())
+        .collect()
+}
+
+/// Says `reply` and then the stop id, whatever is asked.
+pub fn saying(reply: &str) -> Toy {
+    let text = tiny_text();
+    let reply = [text.encode_part(reply).unwrap(), vec![107]].concat();
+    let opening = text.encode_part("<start_of_turn>model\n").unwrap();
+    Toy::talking(move |history| {
+        let said =
+            (0..history.len()).find(|&said| history[..history.len() - said].ends_with(&opening))?;
+        reply.get(said).copied()
+    })
+}
