@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::{Error, Executor, Limits, Sampler, Session, Stats};
 
 /// Why generation ended.
@@ -60,6 +62,7 @@ impl Generator<'_> {
         let mut logits = vec![0.0; limits.vocab];
         prompt.iter().for_each(|&token| self.sampler.observe(token));
 
+        let progress = progress(prompt.len(), self.prefill_chunk);
         let last_chunk = (prompt.len() - 1) / self.prefill_chunk;
         for (index, chunk) in prompt.chunks(self.prefill_chunk).enumerate() {
             if self.interrupted() {
@@ -72,7 +75,9 @@ impl Generator<'_> {
                 session.feed(self.executor, chunk, &[], &mut [])?;
             }
             self.stats.prefilled(chunk.len(), started.elapsed());
+            progress.inc(chunk.len() as u64);
         }
+        progress.finish_and_clear();
 
         let mut generated = 0;
         let mut started = None;
@@ -107,6 +112,15 @@ impl Generator<'_> {
     fn interrupted(&self) -> bool {
         self.interrupt.load(Ordering::Relaxed)
     }
+}
+
+/// A bar on standard error for a prompt that takes more than one step; drawn in a terminal only.
+pub(crate) fn progress(tokens: usize, chunk: usize) -> ProgressBar {
+    if tokens <= chunk {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("prompt {bar:30} {pos}/{len} tokens, {eta} left");
+    ProgressBar::new(tokens as u64).with_style(style.expect("the template is well-formed"))
 }
 
 /// Refuses a prompt, to be fed after `before` tokens, that the executor cannot take.

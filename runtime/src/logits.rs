@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::file::OutputFile;
-use crate::generate::check_prompt;
+use crate::generate::{check_prompt, progress};
 use crate::{Error, Generator, Session};
 
 /// Most bytes of logits held at once.
@@ -39,6 +39,7 @@ pub(crate) fn write_logits(
     let mut session = Session::new(0);
     let mut logits = vec![0.0; rows.min(prompt.len()) * limits.vocab];
     let wanted: Vec<usize> = (0..rows).collect();
+    let progress = progress(prompt.len(), rows);
     for chunk in prompt.chunks(rows) {
         if generator.interrupt.load(Ordering::Relaxed) {
             return Err(Error::Interrupted { path: path.into() });
@@ -52,7 +53,9 @@ pub(crate) fn write_logits(
                 .iter()
                 .try_for_each(|logit| out.write_all(&logit.to_le_bytes()))
         })?;
+        progress.inc(chunk.len() as u64);
     }
+    progress.finish_and_clear();
     file.finish()
 }
 

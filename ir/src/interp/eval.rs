@@ -64,7 +64,7 @@ pub(super) fn eval<'w, F: Real>(
         Op::Dequant => Tensor::real(shape, real(&x[0]).into_owned()),
         Op::Quantize => Tensor::narrowed(*site.to(0), shape, real(&x[0])),
         Op::Const => constant(site, shape),
-        Op::Iota => Tensor::int(shape.clone(), (0..shape[0] as i32).collect()),
+        Op::Iota => Tensor::int(shape.clone(), (0..=i32::MAX).take(shape[0]).collect()),
         Op::Reshape => {
             let mut y =
                 Arc::unwrap_or_clone(x.into_iter().next().expect("a reshape has an operand"));

@@ -105,11 +105,12 @@ impl<'w, F: Real> Tensor<'w, F> {
 
     /// Whether there are as many elements as the shape says, of a kind that holds the dtype.
     pub(super) fn is_whole(&self) -> bool {
-        let n = self.shape.iter().product::<usize>();
+        let sizes = self.shape.iter();
+        let n = sizes.copied().try_fold(1, usize::checked_mul);
         match (&self.data, self.dtype) {
-            (Data::Real(x), DType::F32) => x.len() == n,
-            (Data::Int(x), DType::I32) => x.len() == n,
-            (Data::Bool(x), DType::Bool) => x.len() == n,
+            (Data::Real(x), DType::F32) => Some(x.len()) == n,
+            (Data::Int(x), DType::I32) => Some(x.len()) == n,
+            (Data::Bool(x), DType::Bool) => Some(x.len()) == n,
             (Data::Stored(x), dtype) => dtype.bytes(&self.shape) == Some(x.len()),
             _ => false,
         }
