@@ -1,7 +1,7 @@
 //! Gemma 2 run by the interpreter.
 
-use ir::Bindings;
 use ir::interp::{Interpreter, Real, RunError, Tensor};
+use ir::{Bindings, DType, Module};
 
 use crate::checkpoint::Checkpoint;
 use crate::gemma2::{StepShape, gemma2};
@@ -31,10 +31,21 @@ impl<'c, F: Real> Interpreted<'c, F> {
         shape: &StepShape,
         threads: usize,
     ) -> Result<Interpreted<'c, F>, RunError> {
-        let weight = |name: &str| checkpoint.tensor(name);
-        let dtype_of = |name: &str| weight(name).map_or(ir::DType::F32, |w| w.dtype);
+        let dtype_of = |name: &str| checkpoint.tensor(name).map_or(DType::F32, |w| w.dtype);
         let module = gemma2(checkpoint.config(), dtype_of, shape)?;
-        let stored = |name: &str| weight(name).map(|w| w.bytes);
+        Interpreted::of_module(module, checkpoint, threads)
+    }
+
+    /// Any module with the inputs and outputs of [`gemma2`]'s, on the weights of a checkpoint.
+    ///
+    /// # Errors
+    /// A module that breaks a constraint of the IR, or asks for weights that the checkpoint does not have.
+    pub fn of_module(
+        module: Module,
+        checkpoint: &'c Checkpoint,
+        threads: usize,
+    ) -> Result<Interpreted<'c, F>, RunError> {
+        let stored = |name: &str| checkpoint.tensor(name).map(|w| w.bytes);
         let interpreter = Interpreter::new(module, stored, threads)?;
         Ok(Interpreted { interpreter })
     }

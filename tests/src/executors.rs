@@ -1,0 +1,57 @@
+//! The one list of what can run a module; a new backend is one more line of it.
+
+use ir::interp::{Interpreter, Tensor};
+
+use crate::suite::Case;
+
+/// Something that runs modules by the contract of [`ir::interp`]: every executor gives the same bits.
+pub trait Executor: Sync {
+    /// Its name in a report.
+    fn name(&self) -> String;
+
+    /// The outputs of each of a case's steps, run one after the other from states of zero; or why the
+    /// module could not be run, in one line.
+    fn run(&self, case: &Case) -> Result<Vec<Vec<Tensor<'static, f32>>>, String>;
+}
+
+/// Every executor. The first is the specification, from which expected outputs are written.
+pub const EXECUTORS: &[&dyn Executor] = &[&Interpreted { threads: 1 }, &Interpreted { threads: 3 }];
+
+/// The interpreter in f32.
+struct Interpreted {
+    threads: usize,
+}
+
+impl Executor for Interpreted {
+    fn name(&self) -> String {
+        format!("interp, {} threads", self.threads)
+    }
+
+    fn run(&self, case: &Case) -> Result<Vec<Vec<Tensor<'static, f32>>>, String> {
+        let stored = |name: &str| case.weights.get(name).map(Vec::as_slice);
+        let interpreter = Interpreter::<f32>::new(case.module.clone(), stored, self.threads);
+        let mut interpreter = interpreter.map_err(|e| e.to_string())?;
+        let steps = case.steps.iter().map(|step| {
+            let outputs = interpreter.step(&step.bindings, step.inputs.clone());
+            let outputs = outputs.map_err(|e| e.to_string())?;
+            Ok(outputs.iter().map(|x| owned(x)).collect())
+        });
+        steps.collect()
+    }
+}
+
+/// The tensor with bytes of its own where it borrows a weight's.
+fn owned(x: &Tensor<f32>) -> Tensor<'static, f32> {
+    use ir::interp::Data;
+    let data = match &x.data {
+        Data::Real(x) => Data::Real(x.clone()),
+        Data::Int(x) => Data::Int(x.clone()),
+        Data::Bool(x) => Data::Bool(x.clone()),
+        Data::Stored(x) => Data::Stored(x.to_vec().into()),
+    };
+    Tensor {
+        dtype: x.dtype,
+        shape: x.shape.clone(),
+        data,
+    }
+}
