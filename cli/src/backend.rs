@@ -71,6 +71,17 @@ impl Fidelity {
     }
 }
 
+/// Positions a sequence may have: the model's own, unless `--max-context` asked for fewer.
+///
+/// # Errors
+/// More were asked for than the model has.
+pub fn context(asked: Option<u32>, model: usize) -> Result<usize, Error> {
+    match asked.map(|n| n as usize) {
+        Some(asked) if asked > model => Err(runtime::Error::MaxContext { asked, model }.into()),
+        asked => Ok(asked.unwrap_or(model)),
+    }
+}
+
 /// A step shape of one sequence, up to so many rows a step, in exact arithmetic.
 pub fn exact_shape(rows: usize, context: usize) -> StepShape {
     StepShape {

@@ -9,7 +9,7 @@ use ir::text::TextError;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, SourceSpan};
 
 /// Why a command failed.
-#[derive(Debug, thiserror::Error, Diagnostic)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A checkpoint or golden is not what it should be.
     #[error(transparent)]
@@ -21,19 +21,8 @@ pub enum Error {
     #[error(transparent)]
     Interpreter(#[from] RunError),
     /// A text is not a module.
-    #[error("{name}: {error}")]
-    Text {
-        /// The file.
-        name: String,
-        /// The whole text.
-        #[source_code]
-        text: NamedSource<String>,
-        /// What stands where, in the text.
-        #[label("expected {}", error.expected)]
-        span: SourceSpan,
-        /// The parser's error.
-        error: TextError,
-    },
+    #[error(transparent)]
+    Text(#[from] Box<BadText>),
     /// A module breaks a constraint.
     #[error("{name}: {violation}")]
     Violation {
@@ -61,13 +50,29 @@ pub enum Error {
     Bound(String),
 }
 
+/// A text that is not a module, and where.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{name}: {error}")]
+pub struct BadText {
+    /// The file.
+    pub name: String,
+    /// The whole text.
+    #[source_code]
+    pub text: NamedSource<String>,
+    /// What stands where, in the text.
+    #[label("expected {}", error.expected)]
+    pub span: SourceSpan,
+    /// The parser's error.
+    pub error: TextError,
+}
+
 impl Error {
     /// The process's exit code: 2 for what the caller can mend, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Runtime(error) => error.exit_code(),
             Error::Models(_)
-            | Error::Text { .. }
+            | Error::Text(_)
             | Error::Violation { .. }
             | Error::File { .. }
             | Error::Option(_) => 2,
@@ -79,12 +84,12 @@ impl Error {
     pub fn report(&self) {
         match self {
             Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Error::Text { .. } => {
+            Error::Text(bad) => {
                 let mut theme = GraphicalTheme::unicode_nocolor();
                 theme.characters.error = "error:".into();
                 let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false);
                 let mut report = String::new();
-                match handler.render_report(&mut report, self) {
+                match handler.render_report(&mut report, bad.as_ref()) {
                     Ok(()) => eprint!("{}", report.trim_start()),
                     Err(_) => eprintln!("error: {self}"),
                 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ir::DType;
 use models::{Checkpoint, Config, LayerKind};
 
-use crate::backend::exact_shape;
+use crate::backend::{context, exact_shape};
 use crate::error::Error;
 use crate::table;
 
@@ -29,13 +29,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Error> {
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let c = checkpoint.config();
-    let context = match args.max_context.map(|n| n as usize) {
-        Some(asked) if asked > c.context => {
-            let model = c.context;
-            return Err(runtime::Error::MaxContext { asked, model }.into());
-        }
-        asked => asked.unwrap_or(c.context),
-    };
+    let context = context(args.max_context, c.context)?;
     let text = match checkpoint.text()? {
         None => "none: token ids only".to_string(),
         Some(files) => match files.chat_template {

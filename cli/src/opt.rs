@@ -7,7 +7,8 @@ use ir::{DType, Module};
 use miette::NamedSource;
 use models::{Checkpoint, StepShape, gemma2};
 
-use crate::error::Error;
+use crate::backend::{context, exact_shape};
+use crate::error::{BadText, Error};
 
 /// A stage between checkpoint and machine.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -67,19 +68,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
 fn from_checkpoint(args: &Args) -> Result<Module, Error> {
     let checkpoint = Checkpoint::open(&args.input)?;
     let config = checkpoint.config();
-    let context = match args.max_context.map(|n| n as usize) {
-        Some(asked) if asked > config.context => {
-            let model = config.context;
-            return Err(runtime::Error::MaxContext { asked, model }.into());
-        }
-        asked => asked.unwrap_or(config.context),
-    };
+    let context = context(args.max_context, config.context)?;
     let shape = StepShape {
-        rows: (1, (args.rows as usize).min(context)),
         slots: args.slots as usize,
-        context,
-        kv_format: DType::F32,
-        hidden: false,
+        ..exact_shape((args.rows as usize).min(context), context)
     };
     let dtype_of = |name: &str| checkpoint.tensor(name).map_or(DType::F32, |w| w.dtype);
     let named = |violation| Error::Violation {
@@ -97,11 +89,13 @@ fn from_text(path: &Path) -> Result<Module, Error> {
         path: path.into(),
         source,
     })?;
-    let module = ir::text::parse(&text).map_err(|error| Error::Text {
-        name: name.clone(),
-        text: NamedSource::new(&name, text.clone()),
-        span: error.span.into(),
-        error,
+    let module = ir::text::parse(&text).map_err(|error| {
+        Box::new(BadText {
+            name: name.clone(),
+            text: NamedSource::new(&name, text.clone()),
+            span: error.span.into(),
+            error,
+        })
     })?;
     ir::verify(&module).map_err(|violation| Error::Violation { name, violation })?;
     Ok(module)
