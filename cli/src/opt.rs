@@ -6,16 +6,11 @@ use std::path::{Path, PathBuf};
 use ir::{DType, Module};
 use miette::NamedSource;
 use models::{Checkpoint, StepShape, gemma2};
+use passes::pipeline::{self, Options, Stage};
+use passes::rules::RuleSet;
 
-use crate::backend::{context, exact_shape};
+use crate::backend::{Fidelity, context, exact_shape};
 use crate::error::{BadText, Error};
-
-/// A stage between checkpoint and machine.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Stage {
-    /// The source graph, by primitives only
-    Graph,
-}
 
 /// Arguments of `opt`.
 #[derive(clap::Args)]
@@ -24,9 +19,13 @@ pub struct Args {
     #[arg(value_name = "CHECKPOINT|FILE.lir")]
     input: PathBuf,
 
-    /// The last stage to run
-    #[arg(long, value_enum, default_value_t = Stage::Graph)]
+    /// The last stage to run: graph, the source by primitives only, or algebra, what the rewrite rules make of it
+    #[arg(long, value_name = "STAGE", default_value = Stage::Graph.name(), value_parser = stage)]
     until: Stage,
+
+    /// Which rules may be used: exact ones, which keep every bit, or all that hold over the reals
+    #[arg(long, value_enum, default_value_t = Fidelity::Exact)]
+    fidelity: Fidelity,
 
     /// Where the text goes, instead of standard output
     #[arg(short, long, value_name = "FILE")]
@@ -52,9 +51,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     } else {
         from_text(&args.input)?
     };
-    let text = match args.until {
-        Stage::Graph => ir::text::print(&module),
+    let module = match args.until {
+        Stage::Graph => module,
+        Stage::Algebra => algebra(&module, args.fidelity),
     };
+    let text = ir::text::print(&module);
     match &args.output {
         None => std::io::stdout().lock().write_all(text.as_bytes())?,
         Some(path) => write_whole(path, &text).map_err(|source| Error::File {
@@ -63,6 +64,30 @@ pub fn run(args: &Args) -> Result<(), Error> {
         })?,
     }
     Ok(())
+}
+
+/// The stage of that name.
+fn stage(name: &str) -> Result<Stage, String> {
+    Stage::from_name(name).ok_or_else(|| {
+        let names = Stage::ALL.map(Stage::name).join(" or ");
+        format!("expected {names}")
+    })
+}
+
+/// Applies the shipped rules, and says on standard error what each function came to.
+fn algebra(module: &Module, fidelity: Fidelity) -> Module {
+    let rules = match fidelity {
+        Fidelity::Exact => RuleSet::shipped().exact(),
+        Fidelity::Fast => RuleSet::shipped(),
+    };
+    let (module, reports) = pipeline::algebra(module, &Options::new(rules));
+    for report in reports {
+        eprintln!("{report}");
+        for (rule, times) in &report.fired {
+            eprintln!("  {rule}: {times}");
+        }
+    }
+    module
 }
 
 fn from_checkpoint(args: &Args) -> Result<Module, Error> {

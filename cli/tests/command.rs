@@ -409,6 +409,24 @@ fn opt_prints_a_graph_and_takes_it_in() {
 }
 
 #[test]
+fn opt_applies_the_rules_and_says_which_fired() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("m.lir");
+    let file = path.to_str().expect("the path is text");
+    let module = "module m\n\nfn f(%x: f32[4]) {\n  %0: f32[4] = neg(%x)\n  %y: f32[4] = neg(%0)\n  return %y\n}\n\nstep(%x: f32[4]) {\n  %y: f32[4] = f(%x)\n  return %y\n}\n";
+    fs::write(&path, module).expect("the folder takes files");
+    let output = output(&["opt", file, "--until", "algebra"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains("fn f(%x: f32[4]) {\n  return %x\n}"),
+        "{text}"
+    );
+    let report = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(report.contains("saturated\n  neg-of-neg: 1\n"), "{report}");
+    assert!(refused(2, &["opt", file, "--until", "plan"]).contains("graph or algebra"));
+}
+
+#[test]
 fn opt_says_where_a_text_is_wrong_and_which_constraint_a_graph_breaks() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("wrong.lir");

@@ -273,6 +273,11 @@ fn value_rows() -> Vec<Row> {
         ),
         (
             Symbol,
+            text("dim R in 0..1099511627777\nstep() { return }"),
+            "C18 broken in dim R: found 0..1099511627777",
+        ),
+        (
+            Symbol,
             changed(text("step() { return }"), |m| {
                 m.dims.ranges.push((Sym::new("R"), -1, 1));
             }),

@@ -156,7 +156,7 @@ fn dot_case() -> impl Strategy<Value = DotCase> {
                 .iter()
                 .map(|i| case.shapes[0][*i])
                 .product();
-            size(&case.shapes[0]) * size(&case.shapes[1]) / k.max(1) < 2_000_000
+            size(&case.shapes[0]) * size(&case.shapes[1]) / k.max(1) < 200_000
         })
 }
 

@@ -1,6 +1,9 @@
 //! The one list of what can run a module; a new backend is one more line of it.
 
+use ir::Module;
 use ir::interp::{Interpreter, Tensor};
+use passes::pipeline::{self, Options, Stage};
+use passes::rules::RuleSet;
 
 use crate::suite::Case;
 
@@ -15,21 +18,40 @@ pub trait Executor: Sync {
 }
 
 /// Every executor. The first is the specification, from which expected outputs are written.
-pub const EXECUTORS: &[&dyn Executor] = &[&Interpreted { threads: 1 }, &Interpreted { threads: 3 }];
+pub const EXECUTORS: &[&dyn Executor] = &[
+    &Interpreted {
+        stage: Stage::Graph,
+        threads: 1,
+    },
+    &Interpreted {
+        stage: Stage::Graph,
+        threads: 3,
+    },
+    &Interpreted {
+        stage: Stage::Algebra,
+        threads: 1,
+    },
+];
 
-/// The interpreter in f32.
+/// The interpreter in f32, of the module at a stage reached by exact rules.
 struct Interpreted {
+    stage: Stage,
     threads: usize,
 }
 
 impl Executor for Interpreted {
     fn name(&self) -> String {
-        format!("interp, {} threads", self.threads)
+        format!("interp of {}, {} threads", self.stage.name(), self.threads)
     }
 
     fn run(&self, case: &Case) -> Result<Vec<Vec<Tensor<'static, f32>>>, String> {
         let stored = |name: &str| case.weights.get(name).map(Vec::as_slice);
-        let interpreter = Interpreter::<f32>::new(case.module.clone(), stored, self.threads);
+        ir::verify(&case.module).map_err(|e| e.to_string())?;
+        let module = match self.stage {
+            Stage::Graph => case.module.clone(),
+            Stage::Algebra => exact_algebra(&case.module),
+        };
+        let interpreter = Interpreter::<f32>::new(module, stored, self.threads);
         let mut interpreter = interpreter.map_err(|e| e.to_string())?;
         let steps = case.steps.iter().map(|step| {
             let outputs = interpreter.step(&step.bindings, step.inputs.clone());
@@ -38,6 +60,12 @@ impl Executor for Interpreted {
         });
         steps.collect()
     }
+}
+
+/// What the shipped exact rules make of a module.
+pub fn exact_algebra(module: &Module) -> Module {
+    let options = Options::new(RuleSet::shipped().exact());
+    pipeline::algebra(module, &options).0
 }
 
 /// The tensor with bytes of its own where it borrows a weight's.

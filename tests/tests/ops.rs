@@ -123,11 +123,11 @@ fn what_is_not_as_expected_is_reported_with_the_executor_the_step_and_the_elemen
     let second_wrong = format!("{good}\nstep R=2\nin x = 1 -0\nout y = 2 0");
     assert_eq!(
         differences(&second_wrong),
-        ["case.lir on interp, 1 threads: step 2, out y[1]: expected 0, found -0"]
+        ["case.lir on interp of graph, 1 threads: step 2, out y[1]: expected 0, found -0"]
     );
     assert_eq!(
         differences("step R=0\nin x ="),
-        ["case.lir on interp, 1 threads: step 1, out y is not in the file"]
+        ["case.lir on interp of graph, 1 threads: step 1, out y is not in the file"]
     );
 }
 

@@ -1,0 +1,76 @@
+//! The stages, in order, and the arrow that leads to each.
+
+use ir::Module;
+
+use crate::algebra::{self, Costs, Limits, Report};
+use crate::rules::RuleSet;
+
+/// A stage of compilation, at which the program can be printed and run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// The source graph.
+    Graph,
+    /// The graph after the algebra e-graph.
+    Algebra,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Stage; 2] = [Stage::Graph, Stage::Algebra];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Graph => "graph",
+            Stage::Algebra => "algebra",
+        }
+    }
+
+    /// The stage of that name, if there is one.
+    pub fn from_name(name: &str) -> Option<Stage> {
+        Stage::ALL.into_iter().find(|s| s.name() == name)
+    }
+}
+
+/// What the stages are told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The rules; for the exact fidelity, exact ones alone.
+    pub rules: RuleSet,
+    /// How far a search may go, in each function.
+    pub limits: Limits,
+    /// What work costs.
+    pub costs: Costs,
+}
+
+impl Options {
+    /// These rules, with the usual limits and costs.
+    pub fn new(rules: RuleSet) -> Options {
+        Options {
+            rules,
+            limits: Limits::default(),
+            costs: Costs::default(),
+        }
+    }
+}
+
+/// From the graph to algebra: every function is made cheaper, those of the step and of `prepare` alike;
+/// weights, states, calls and the functions' types stay. One report for each function.
+///
+/// # Panics
+/// If the module does not verify.
+pub fn algebra(module: &Module, options: &Options) -> (Module, Vec<Report>) {
+    let mut module = module.clone();
+    let mut reports = Vec::new();
+    for function in &mut module.functions {
+        let Options {
+            rules,
+            limits,
+            costs,
+        } = options;
+        let (better, report) = algebra::optimize(function, &module.dims, rules, limits, costs);
+        *function = better;
+        reports.push(report);
+    }
+    (module, reports)
+}
