@@ -93,10 +93,19 @@ pub fn exact_shape(rows: usize, context: usize) -> StepShape {
     }
 }
 
+/// Bytes of keys that the interpreter may gather for the rows of a step; values take as many again.
+const GATHERED_BYTES: usize = 1 << 28;
+
 /// A checkpoint executed by the interpreter.
+///
+/// The interpreter gathers the keys of every row, so a step of many rows far into a context is run in
+/// parts that fit the memory; by the contract the bits are the same.
 pub struct InterpExecutor<'c> {
     model: Interpreted<'c, f32>,
     limits: Limits,
+    /// Bytes of one position's keys.
+    key_bytes: usize,
+    gathered_bytes: usize,
 }
 
 impl<'c> InterpExecutor<'c> {
@@ -109,15 +118,24 @@ impl<'c> InterpExecutor<'c> {
         shape: &StepShape,
         threads: usize,
     ) -> Result<InterpExecutor<'c>, RunError> {
+        let config = checkpoint.config();
         Ok(InterpExecutor {
             model: Interpreted::new(checkpoint, shape, threads)?,
             limits: Limits {
-                vocab: checkpoint.config().vocab,
+                vocab: config.vocab,
                 context: shape.context,
                 rows: shape.rows.1,
                 slots: shape.slots,
             },
+            key_bytes: DType::F32.row_bytes(config.kv_heads * config.head_dim),
+            gathered_bytes: GATHERED_BYTES,
         })
+    }
+
+    /// How many of these rows one step of the interpreter takes.
+    fn rows_at_once(&self, rows: &[Row]) -> usize {
+        let keys = rows.iter().map(|r| r.position as usize + 1).max();
+        (self.gathered_bytes / (keys.unwrap_or(1) * self.key_bytes)).max(1)
     }
 }
 
@@ -132,13 +150,59 @@ impl Executor for InterpExecutor<'_> {
         wanted: &[usize],
         logits: &mut [f32],
     ) -> Result<(), runtime::Error> {
-        let column = |part: fn(&Row) -> u32| rows.iter().map(part).collect::<Vec<u32>>();
-        let (tokens, positions) = (column(|r| r.token), column(|r| r.position));
-        let output = self
-            .model
-            .step(&tokens, &positions, &column(|r| r.slot), wanted)
-            .map_err(|error| runtime::Error::Executor(error.into()))?;
-        logits.copy_from_slice(&output.logits);
+        let mut rest = logits;
+        let mut first = 0;
+        for part in rows.chunks(self.rows_at_once(rows)) {
+            let end = first + part.len();
+            let wanted = wanted.iter().filter(|w| (first..end).contains(w));
+            let wanted: Vec<usize> = wanted.map(|w| w - first).collect();
+            let column = |of: fn(&Row) -> u32| part.iter().map(of).collect::<Vec<u32>>();
+            let (tokens, positions) = (column(|r| r.token), column(|r| r.position));
+            let output = self
+                .model
+                .step(&tokens, &positions, &column(|r| r.slot), &wanted)
+                .map_err(|error| runtime::Error::Executor(error.into()))?;
+            let (here, behind) = rest.split_at_mut(output.logits.len());
+            here.copy_from_slice(&output.logits);
+            rest = behind;
+            first = end;
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_step_run_in_parts_gives_the_same_bits() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/checkpoints/2b-shape");
+        let checkpoint = Checkpoint::open(Path::new(folder)).expect("a checkpoint");
+        let rows: Vec<Row> = (0..20)
+            .map(|i| Row {
+                token: 2 + i * 7,
+                position: i,
+                slot: 0,
+            })
+            .collect();
+        let wanted = [0, 6, 7, 19];
+        let logits = |gathered_bytes| {
+            let mut executor = InterpExecutor {
+                gathered_bytes,
+                ..InterpExecutor::new(&checkpoint, &exact_shape(20, 32), 1).expect("a model")
+            };
+            let mut logits = vec![0.0; wanted.len() * executor.limits().vocab];
+            executor.step(&rows, &wanted, &mut logits).expect("a step");
+            let bits: Vec<u32> = logits.iter().map(|x| x.to_bits()).collect();
+            (executor.rows_at_once(&rows), bits)
+        };
+        let (all, whole) = logits(GATHERED_BYTES);
+        assert!(all >= 20);
+        let seven_rows = 7 * 20 * 4 * 2 * 24;
+        assert_eq!(logits(seven_rows), (7, whole.clone()));
+        assert_eq!(logits(0), (1, whole));
     }
 }
