@@ -8,9 +8,9 @@ use crate::dim::{Dim, Dims};
 use crate::dtype::DType;
 use crate::graph::{Def, Function, Value, ValueId};
 use crate::ops::Op;
-use crate::rules::{self, Site};
 use crate::text::op_text;
 use crate::ty::Type;
+use crate::type_rules::{self, Site};
 use crate::verify::Violation;
 
 /// Makes a [`Function`] value by value.
@@ -86,7 +86,7 @@ impl<'d> FunctionBuilder<'d> {
             operands: &types.iter().collect::<Vec<_>>(),
             dims: self.dims,
         };
-        let ty = rules::infer(&site).unwrap_or_else(|breach| {
+        let ty = type_rules::infer(&site).unwrap_or_else(|breach| {
             let mut made = self.made.borrow_mut();
             let place = format!("fn {}, {}", made.function.name, op_text(&site));
             made.broken.get_or_insert(breach.at(place));

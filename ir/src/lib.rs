@@ -15,7 +15,7 @@
 //!
 //! Where things live:
 //!
-//! - `ops`: the op table, one row for each primitive; `rules`: the shape and dtype rule of each row.
+//! - `ops`: the op table, one row for each primitive; `type_rules`: the shape and dtype rule of each row.
 //! - `dtype`: the dtype table. `dim`: polynomials, what is known of their symbols, and bindings. `attr`: the
 //!   attributes of ops. `ty`: a dtype and dims.
 //! - `graph`: modules, functions, calls. `build`: making them. [`text`]: reading and writing them.
@@ -27,7 +27,7 @@
 //! whether both share memory is decided by later stages. Weights that are made from weights (`1 + w`,
 //! packing, quantizing) are ordinary calls in a module's `prepare`, run once.
 //!
-//! To add an op: a row in `ops`, its rule in `rules` if no row has that rule yet, and an arm in
+//! To add an op: a row in `ops`, its rule in `type_rules` if no row has that rule yet, and an arm in
 //! `interp::eval`. Parser, printer and verifier follow the table.
 
 mod attr;
@@ -39,10 +39,11 @@ mod graph;
 pub mod interp;
 pub mod math;
 mod ops;
-mod rules;
 pub mod text;
 mod ty;
+mod type_rules;
 mod verify;
+
 pub use attr::{Attr, AttrKind, Literal};
 pub use build::{Expr, FunctionBuilder};
 pub use constraint::Constraint;
@@ -53,6 +54,6 @@ pub use graph::{
     ValueId, Weight, WeightId, WeightSource,
 };
 pub use ops::{Class, Flops, Op, OpDef, Traffic};
-pub use rules::{Breach, MAX_DIM, MAX_ELEMENTS, Rule, Site, infer};
 pub use ty::Type;
+pub use type_rules::{Breach, MAX_DIM, MAX_ELEMENTS, Rule, Site, infer};
 pub use verify::{Violation, verify, verify_function};

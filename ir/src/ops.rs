@@ -6,8 +6,8 @@
 
 use crate::attr::AttrKind::{self, Axes, Axis, Dim as D, Dims as Ds, Literals, To};
 use crate::dim::Dim;
-use crate::rules::{self, Rule, Site};
 use crate::ty::Type;
+use crate::type_rules::{self, Rule, Site};
 
 /// What kind of work an op is, which is all that fusion asks of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,7 +90,7 @@ macro_rules! ops {
             variadic: false $(|| !stringify!($last).is_empty())?,
             attrs: &[$((stringify!($attr), $kind)),*],
             class: Class::$class,
-            rule: rules::$rule,
+            rule: type_rules::$rule,
             flops: $flops,
             traffic: Traffic::$traffic,
         },)*];
@@ -264,7 +264,7 @@ mod tests {
             operands: &[&a, &w],
             dims: &dims,
         };
-        assert_eq!(rules::infer(&site), Ok(out.clone()));
+        assert_eq!(type_rules::infer(&site), Ok(out.clone()));
         assert_eq!(site.flops(&out).to_string(), "38400*R");
         assert_eq!(site.bytes(&out).to_string(), "1184*R + 76800");
     }

@@ -7,9 +7,9 @@ use crate::attr::Attr;
 use crate::constraint::Constraint;
 use crate::dim::{Dim, Dims};
 use crate::graph::{Call, Def, Function, Local, Module, Place, ValueId, WeightSource};
-use crate::rules::{self, Breach, Site};
 use crate::text::{is_name, is_word, op_text};
 use crate::ty::Type;
+use crate::type_rules::{self, Breach, Site};
 
 /// A broken constraint, where, and by what op over what shapes.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +78,7 @@ pub fn verify(module: &Module) -> Checked {
 fn symbols(dims: &Dims) -> Checked {
     unique("dims", dims.ranges.iter().map(|(s, ..)| s.name()))?;
     for (sym, low, high) in &dims.ranges {
-        if *low < 0 || low > high || *high > rules::MAX_DIM {
+        if *low < 0 || low > high || *high > type_rules::MAX_DIM {
             let place = format!("dim {sym}");
             return refuse(Constraint::Symbol, place, format!("found {low}..{high}"));
         }
@@ -135,7 +135,7 @@ fn storage(module: &Module) -> Checked {
         .iter()
         .map(|s| (format!("${}", s.name), &s.ty));
     for (place, ty) in weights.chain(states) {
-        rules::check_type(ty, &module.dims).map_err(|b| b.at(&place))?;
+        type_rules::check_type(ty, &module.dims).map_err(|b| b.at(&place))?;
         if ty.dims.iter().any(|d| d.as_const().is_none()) {
             return refuse(Constraint::Storage, place, format!("found {ty}"));
         }
@@ -159,7 +159,7 @@ pub fn verify_function(function: &Function, dims: &Dims) -> Checked {
             if i >= params {
                 return refuse(Constraint::Order, place, "a parameter after an op");
             }
-            rules::check_type(&value.ty, dims).map_err(|b| b.at(place))?;
+            type_rules::check_type(&value.ty, dims).map_err(|b| b.at(place))?;
             continue;
         };
         let earlier = &function.values[..i];
@@ -174,7 +174,7 @@ pub fn verify_function(function: &Function, dims: &Dims) -> Checked {
             dims,
         };
         let place = || format!("{place}, %{} = {}", value.name, op_text(&site));
-        let ty = rules::infer(&site).map_err(|b| b.at(place()))?;
+        let ty = type_rules::infer(&site).map_err(|b| b.at(place()))?;
         if ty != value.ty {
             let detail = format!("{} is written, the op gives {ty}", value.ty);
             return refuse(Constraint::DeclaredType, place(), detail);
@@ -285,7 +285,7 @@ fn step(module: &Module) -> Checked {
     let step = &module.step;
     unique("step", step.locals.iter().map(|l| &l.name))?;
     for Local { name, ty } in &step.locals {
-        rules::check_type(ty, &module.dims).map_err(|b| b.at(format!("step, %{name}")))?;
+        type_rules::check_type(ty, &module.dims).map_err(|b| b.at(format!("step, %{name}")))?;
     }
     if step.inputs > step.locals.len() {
         return refuse(Constraint::Step, "step", "more inputs than values");

@@ -7,7 +7,7 @@ use super::{Data, Real, Tensor, lanes};
 use crate::dim::Bindings;
 use crate::dtype::DType;
 use crate::ops::Op;
-use crate::rules::Site;
+use crate::type_rules::Site;
 
 /// An index outside the axis it indexes.
 pub(super) struct OutOfRange {

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use crate::dim::Bindings;
 use crate::graph::{Call, Def, Function, Module, Place, State, WeightSource};
-use crate::rules::Site;
+use crate::type_rules::Site;
 use crate::verify::{self, Violation};
 
 pub use real::Real;

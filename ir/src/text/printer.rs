@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use crate::attr::Attr;
 use crate::graph::{Call, Def, Function, Module, Place, Value, WeightSource};
 use crate::ops::OpDef;
-use crate::rules::Site;
+use crate::type_rules::Site;
 
 /// The text of a module.
 pub fn print(module: &Module) -> String {
