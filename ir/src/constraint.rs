@@ -34,7 +34,7 @@ constraints! {
     10 Concat "concatenated operands agree in dtype and in every other axis";
     11 Dot "a dot's batch and contracted axes come in pairs of equal length, none named twice";
     12 Index "an index is i32 with one axis";
-    13 Put "put takes state[S, C, ...], slot[R], index[R] and rows[R, ...] of the state's dtype";
+    13 Put "put takes a state of S x C x ..., R slots, R indices, and rows of R x ... of the state's dtype";
     14 Block "a block format has a last axis of constant length, which views leave as it is";
     15 Conversion "the dtypes can be converted into each other by this op";
     16 Literals "a constant has one value or as many as its shape, all of its dtype";
