@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ir::{DType, Module};
 use miette::NamedSource;
 use models::{Checkpoint, StepShape, gemma2};
-use passes::pipeline::{self, Options, Stage};
+use passes::pipeline::{self, Options, PlanOptions, Stage};
 use passes::rules::RuleSet;
 
 use crate::backend::{Fidelity, context, exact_shape};
@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(value_name = "CHECKPOINT|FILE.lir")]
     input: PathBuf,
 
-    /// The last stage to run: graph, the source by primitives only, or algebra, what the rewrite rules make of it
+    /// The last stage to run: graph, the source by primitives only; algebra, what the rewrite rules make of it; plan, the kernels it is fused into
     #[arg(long, value_name = "STAGE", default_value = Stage::Graph.name(), value_parser = stage)]
     until: Stage,
 
@@ -51,11 +51,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     } else {
         from_text(&args.input)?
     };
-    let module = match args.until {
-        Stage::Graph => module,
-        Stage::Algebra => algebra(&module, args.fidelity),
+    let text = match args.until {
+        Stage::Graph => ir::text::print(&module),
+        Stage::Algebra => ir::text::print(&algebra(&module, args.fidelity)),
+        Stage::Plan => plan(&algebra(&module, args.fidelity)),
     };
-    let text = ir::text::print(&module);
     match &args.output {
         None => std::io::stdout().lock().write_all(text.as_bytes())?,
         Some(path) => write_whole(path, &text).map_err(|source| Error::File {
@@ -88,6 +88,15 @@ fn algebra(module: &Module, fidelity: Fidelity) -> Module {
         }
     }
     module
+}
+
+/// The text of the plan, and on standard error how each function was fused.
+fn plan(module: &Module) -> String {
+    let (plan, reports) = pipeline::plan(module, &PlanOptions::default());
+    for report in reports {
+        eprintln!("{report}");
+    }
+    passes::plan::text::print(&plan)
 }
 
 fn from_checkpoint(args: &Args) -> Result<Module, Error> {

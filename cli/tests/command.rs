@@ -423,7 +423,10 @@ fn opt_applies_the_rules_and_says_which_fired() {
     );
     let report = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(report.contains("saturated\n  neg-of-neg: 1\n"), "{report}");
-    assert!(refused(2, &["opt", file, "--until", "plan"]).contains("graph or algebra"));
+    let plan = says(&["opt", file, "--until", "plan"]);
+    assert!(plan.contains("\nplan f {"), "{plan}");
+    let message = refused(2, &["opt", file, "--until", "loops"]);
+    assert!(message.contains("graph or algebra or plan"), "{message}");
 }
 
 #[test]

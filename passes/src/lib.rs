@@ -1,7 +1,7 @@
 //! From what to how: rules, and the e-graphs that apply them.
 //!
 //! ```text
-//!   ir::Module ──algebra──▶ ir::Module
+//!   ir::Module ──algebra──▶ ir::Module ──fusion──▶ Plan ──lower──▶ ir::Module, for the interpreter
 //!                  ▲
 //!       .rules files: one rule a line, each checked by the test made from its own patterns
 //! ```
@@ -9,6 +9,8 @@
 //! - [`pipeline`]: the stages in order; each arrow is one function there.
 //! - [`rules`]: rules files, read and kind-checked; [`rules::check`]: the property test of a rule.
 //! - [`algebra`]: the e-graph over the op table, the search, and the choice of the cheapest graph.
+//! - [`fusion`]: each operand read or computed in place, kernels from these choices, and their cost.
+//! - [`plan`]: kernels and buffers: verified, written as text, and run by interpretation.
 //!
 //! ```
 //! use ir::text;
@@ -36,7 +38,9 @@
 
 pub mod algebra;
 mod error;
+pub mod fusion;
 pub mod pipeline;
+pub mod plan;
 pub mod rules;
 
 pub use error::RulesError;

@@ -3,6 +3,8 @@
 use ir::Module;
 
 use crate::algebra::{self, Costs, Limits, Report};
+use crate::fusion::{self, Extract, Fused, Machine};
+use crate::plan::{Buffers, FunctionPlan, Plan, buffers};
 use crate::rules::RuleSet;
 
 /// A stage of compilation, at which the program can be printed and run.
@@ -12,17 +14,20 @@ pub enum Stage {
     Graph,
     /// The graph after the algebra e-graph.
     Algebra,
+    /// Its functions as kernels.
+    Plan,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Stage; 2] = [Stage::Graph, Stage::Algebra];
+    pub const ALL: [Stage; 3] = [Stage::Graph, Stage::Algebra, Stage::Plan];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Graph => "graph",
             Stage::Algebra => "algebra",
+            Stage::Plan => "plan",
         }
     }
 
@@ -73,4 +78,34 @@ pub fn algebra(module: &Module, options: &Options) -> (Module, Vec<Report>) {
         reports.push(report);
     }
     (module, reports)
+}
+
+/// What planning is told.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOptions {
+    /// How the choice between reading and computing in place is made.
+    pub extract: Extract,
+    /// The machine planned for.
+    pub machine: Machine,
+}
+
+/// From algebra to the Plan: every function becomes kernels, with buffers; the module stays as it is. One
+/// report for each function.
+///
+/// # Panics
+/// If the module does not verify.
+pub fn plan(module: &Module, options: &PlanOptions) -> (Plan, Vec<Fused>) {
+    let mut plan = Plan {
+        module: module.clone(),
+        functions: Vec::new(),
+    };
+    let mut reports = Vec::new();
+    for (index, function) in module.functions.iter().enumerate() {
+        let PlanOptions { extract, machine } = options;
+        let (kernels, report) = fusion::fuse(function, &module.dims, machine, *extract);
+        let buffers: Buffers = buffers::plan(module, index, &kernels);
+        plan.functions.push(FunctionPlan { kernels, buffers });
+        reports.push(report);
+    }
+    (plan, reports)
 }

@@ -69,7 +69,7 @@ fn every_file_comes_out_as_it_says() {
 #[test]
 fn stages_are_found_by_their_names_in_order() {
     let names = Stage::ALL.map(Stage::name);
-    assert_eq!(names, ["graph", "algebra"]);
+    assert_eq!(names, ["graph", "algebra", "plan"]);
     assert_eq!(names.map(Stage::from_name), Stage::ALL.map(Some));
     assert_eq!(Stage::from_name("graphs"), None);
 }

@@ -2,7 +2,7 @@
 
 use ir::Module;
 use ir::interp::{Interpreter, Tensor};
-use passes::pipeline::{self, Options, Stage};
+use passes::pipeline::{self, Options, PlanOptions, Stage};
 use passes::rules::RuleSet;
 
 use crate::suite::Case;
@@ -31,6 +31,10 @@ pub const EXECUTORS: &[&dyn Executor] = &[
         stage: Stage::Algebra,
         threads: 1,
     },
+    &Interpreted {
+        stage: Stage::Plan,
+        threads: 1,
+    },
 ];
 
 /// The interpreter in f32, of the module at a stage reached by exact rules.
@@ -50,6 +54,7 @@ impl Executor for Interpreted {
         let module = match self.stage {
             Stage::Graph => case.module.clone(),
             Stage::Algebra => exact_algebra(&case.module),
+            Stage::Plan => exact_plan(&case.module),
         };
         let interpreter = Interpreter::<f32>::new(module, stored, self.threads);
         let mut interpreter = interpreter.map_err(|e| e.to_string())?;
@@ -66,6 +71,12 @@ impl Executor for Interpreted {
 pub fn exact_algebra(module: &Module) -> Module {
     let options = Options::new(RuleSet::shipped().exact());
     pipeline::algebra(module, &options).0
+}
+
+/// The plan of what the shipped exact rules make of a module, as a module whose functions are kernels.
+pub fn exact_plan(module: &Module) -> Module {
+    let (plan, _) = pipeline::plan(&exact_algebra(module), &PlanOptions::default());
+    passes::plan::lower(&plan)
 }
 
 /// The tensor with bytes of its own where it borrows a weight's.

@@ -1,6 +1,6 @@
 //! Every stage computes the same model.
 
-use lapidary_tests::executors::exact_algebra;
+use lapidary_tests::executors::{exact_algebra, exact_plan};
 use lapidary_tests::feed::feed_prompt;
 use lapidary_tests::golden::{max_error, recorded};
 use models::{Interpreted, gemma2};
@@ -8,7 +8,7 @@ use passes::pipeline::{self, Options};
 use passes::rules::RuleSet;
 
 #[test]
-fn exact_rules_keep_every_bit_and_the_others_keep_to_the_bound() {
+fn exact_rules_and_plans_keep_every_bit_and_other_rules_the_bound() {
     for golden in recorded() {
         let (checkpoint, tokens) = (&golden.checkpoint, &golden.golden.tokens);
         let chunk = tokens.len().div_ceil(2);
@@ -26,6 +26,8 @@ fn exact_rules_keep_every_bit_and_the_others_keep_to_the_bound() {
         assert_ne!(exact, module, "no rule fired in {}", golden.name());
         let source = logits(module.clone());
         assert_eq!(bits(&logits(exact)), bits(&source), "{}", golden.name());
+        let planned = bits(&logits(exact_plan(&module)));
+        assert_eq!(planned, bits(&source), "{}", golden.name());
 
         let (fast, _) = pipeline::algebra(&module, &Options::new(RuleSet::shipped()));
         let fast = logits(fast);

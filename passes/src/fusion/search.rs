@@ -1,0 +1,172 @@
+//! Choosing for every use whether it is read or computed in place.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ir::{Dims, Function};
+
+use super::cost::Machine;
+use super::regions::{Group, Regions};
+use super::uses::choices;
+
+/// How the choice is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extract {
+    /// From greedy, from everything and from nothing fused, one change at a time while the cost falls.
+    #[default]
+    Search,
+    /// What is legal and computed only once is computed in place.
+    Greedy,
+    /// Every operand is read that can be.
+    None,
+    /// One change at a time while the cost rises.
+    Worst,
+    /// By lot.
+    Random(u64),
+}
+
+/// A choice: `true` for a use computed in place.
+pub type Choice = Vec<bool>;
+
+/// The search over the choices of one function.
+pub struct Search<'f> {
+    regions: Regions<'f>,
+    machine: &'f Machine,
+    /// What the e-graph offers at each use: to read, to compute in place.
+    offered: Vec<[bool; 2]>,
+    tried: usize,
+}
+
+impl<'f> Search<'f> {
+    /// The search over a function's uses on a machine.
+    pub fn new(function: &'f Function, dims: &Dims, machine: &'f Machine) -> Search<'f> {
+        let regions = Regions::new(function, dims, machine);
+        let offered = choices(&regions.edges);
+        Search {
+            regions,
+            machine,
+            offered,
+            tried: 0,
+        }
+    }
+
+    /// The function's values and uses.
+    pub fn regions(&self) -> &Regions<'f> {
+        &self.regions
+    }
+
+    /// How many choices have been costed.
+    pub fn tried(&self) -> usize {
+        self.tried
+    }
+
+    /// The kernels of a choice, in which nothing is computed more than `most` times.
+    pub fn kernels(&self, choice: &[bool], most: f64) -> Vec<Group> {
+        self.regions.kernels(choice, most)
+    }
+
+    /// Seconds of a choice.
+    pub fn cost(&mut self, choice: &[bool], most: f64) -> f64 {
+        self.tried += 1;
+        self.machine
+            .seconds(&self.regions, &self.kernels(choice, most))
+    }
+
+    /// A choice, and how many times its kernels may compute a value.
+    pub fn extract(&mut self, extract: Extract) -> (Choice, f64) {
+        let most = self.machine.recompute;
+        let none: Choice = self.offered.iter().map(|[read, _]| !read).collect();
+        match extract {
+            Extract::None => (none, most),
+            Extract::Greedy => (self.greedy(), 1.0),
+            Extract::Random(seed) => (self.random(seed), most),
+            Extract::Worst => (self.climb(none, most, -1.0).0, most),
+            Extract::Search => {
+                let greedy = self.greedy();
+                let least = self.cost(&greedy, 1.0);
+                let all = self.offered.iter().map(|[_, inline]| *inline).collect();
+                let (mut best, mut limit, mut cost) = (greedy.clone(), 1.0, least);
+                for start in [greedy, all, none] {
+                    let (choice, found) = self.climb(start, most, 1.0);
+                    if found < cost {
+                        (best, limit, cost) = (choice, most, found);
+                    }
+                }
+                (best, limit)
+            }
+        }
+    }
+
+    /// Everything computed in place that is then computed once, by one kernel.
+    fn greedy(&self) -> Choice {
+        let mut choice: Choice = self.offered.iter().map(|[_, inline]| *inline).collect();
+        loop {
+            let groups = self.kernels(&choice, 1.0);
+            let times = |v: usize| groups.iter().filter(|g| g.values.contains(v)).count();
+            // Of what is computed twice, that which a use makes so.
+            let edges = self.regions.edges.iter();
+            let again = edges.zip(&choice).position(|(edge, inline)| {
+                let flops = self.regions.values[edge.value].flops > 0.0;
+                *inline && flops && times(edge.value) > 1 && times(edge.consumer) <= 1
+            });
+            let Some(again) = again else { return choice };
+            let value = self.regions.edges[again].value;
+            for (edge, inline) in self.regions.edges.iter().zip(&mut choice) {
+                *inline &= edge.value != value;
+            }
+        }
+    }
+
+    fn random(&self, seed: u64) -> Choice {
+        // SplitMix64.
+        let mut state = seed;
+        let lot = |[read, inline]: &[bool; 2]| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let heads = (z ^ (z >> 31)) & 1 == 1;
+            if *read && *inline { heads } else { *inline }
+        };
+        self.offered.iter().map(lot).collect()
+    }
+
+    /// Flips a use, or all uses of a value at once, while the cost falls, or with `sign` -1 rises. Uses
+    /// near a change are looked at again.
+    fn climb(&mut self, mut choice: Choice, most: f64, sign: f64) -> (Choice, f64) {
+        let mut moves: Vec<Vec<usize>> = (0..choice.len()).map(|i| vec![i]).collect();
+        let mut of: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (i, edge) in self.regions.edges.iter().enumerate() {
+            of.entry(edge.value).or_default().push(i);
+        }
+        moves.extend(of.into_values().filter(|uses| uses.len() > 1));
+        let mut cost = self.cost(&choice, most) * sign;
+        let mut work: VecDeque<usize> = (0..moves.len()).collect();
+        while let Some(at) = work.pop_front() {
+            let uses = &moves[at];
+            let values = if uses.len() > 1 {
+                &[true, false][..]
+            } else {
+                &[!choice[uses[0]]]
+            };
+            for inline in values {
+                let mut other = choice.clone();
+                for i in uses {
+                    let [read, place] = self.offered[*i];
+                    other[*i] = if read && place { *inline } else { place };
+                }
+                if other == choice {
+                    continue;
+                }
+                let found = self.cost(&other, most) * sign;
+                if found < cost {
+                    (choice, cost) = (other, found);
+                    // A flip of one use can make any other worthwhile that is not waiting already.
+                    let waiting: Vec<bool> = (0..moves.len()).map(|m| work.contains(&m)).collect();
+                    work.extend((0..moves.len()).filter(|m| !waiting[*m]));
+                    break;
+                }
+            }
+        }
+        (choice, cost * sign)
+    }
+}
