@@ -205,6 +205,15 @@ impl Dims {
         Some(sum)
     }
 
+    /// These bindings, completed: a symbol that has no value takes the upper end of its range.
+    pub fn upper_bounds(&self, given: &Bindings) -> Bindings {
+        let mut all = given.clone();
+        for (sym, _, high) in &self.ranges {
+            all.0.entry(sym.clone()).or_insert(*high);
+        }
+        all
+    }
+
     /// Whether `a <= b` follows from the ranges, or from them and one known inequality.
     pub fn proves_le(&self, a: &Dim, b: &Dim) -> bool {
         let slack = b - a;
@@ -298,6 +307,12 @@ mod tests {
         assert!(d.proves_le(&end, &Dim::from(8192i64)));
         assert!(!d.proves_le(&end, &Dim::from(8191i64)));
         assert!(d.proves_le(&Dim::sym("P"), &end));
+    }
+
+    #[test]
+    fn symbols_without_a_value_take_their_upper_bound() {
+        let all = dims().upper_bounds(&Bindings::new([("T", 3)]));
+        assert_eq!(all, Bindings::new([("T", 3), ("P", 8191)]));
     }
 
     #[test]

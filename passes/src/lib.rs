@@ -41,6 +41,7 @@ mod error;
 pub mod fusion;
 pub mod pipeline;
 pub mod plan;
+mod random;
 pub mod rules;
 
 pub use error::RulesError;

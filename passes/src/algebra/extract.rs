@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use egg::{Id, Language};
-use ir::{Bindings, Dims, Site};
+use ir::{Bindings, Site};
 
 use super::analysis::{Graph, site_of, type_of};
 use super::node::Node;
@@ -44,17 +44,6 @@ impl Default for Costs {
 }
 
 impl Costs {
-    /// The bindings, completed by upper bounds.
-    fn bound(&self, dims: &Dims) -> Bindings {
-        let mut all = self.bindings.clone();
-        for (sym, _, high) in &dims.ranges {
-            if all.get(sym).is_none() {
-                all.bind(sym, *high);
-            }
-        }
-        all
-    }
-
     /// Seconds that a node of a class takes by itself.
     fn of(&self, graph: &Graph, class: Id, node: &Node, bindings: &Bindings) -> f64 {
         let Node::Op(op, children) = node else {
@@ -110,7 +99,7 @@ impl Choice {
 
 /// The cheapest choice found for these results.
 pub fn extract(graph: &Graph, results: &[Id], costs: &Costs) -> Choice {
-    let bindings = costs.bound(&graph.analysis.dims);
+    let bindings = graph.analysis.dims.upper_bounds(&costs.bindings);
     // Egg keeps classes in a hash map; in order of their ids the outcome is the same every time.
     let own: BTreeMap<Id, Vec<f64>> = graph
         .classes()

@@ -104,12 +104,7 @@ impl Group {
 impl<'f> Regions<'f> {
     /// What is known of a function's values, on this machine.
     pub fn new(function: &'f Function, dims: &Dims, machine: &Machine) -> Regions<'f> {
-        let mut bindings = machine.bindings.clone();
-        for (sym, _, high) in &dims.ranges {
-            if bindings.get(sym).is_none() {
-                bindings.bind(sym, *high);
-            }
-        }
+        let bindings = dims.upper_bounds(&machine.bindings);
         let count = |dim: Dim| dim.eval(&bindings).unwrap_or(0) as f64;
         let mut regions = Regions {
             function,

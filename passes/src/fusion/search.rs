@@ -7,6 +7,7 @@ use ir::{Dims, Function};
 use super::cost::Machine;
 use super::regions::{Group, Regions};
 use super::uses::choices;
+use crate::random::Rng;
 
 /// How the choice is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,14 +118,9 @@ impl<'f> Search<'f> {
     }
 
     fn random(&self, seed: u64) -> Choice {
-        // SplitMix64.
-        let mut state = seed;
+        let mut random = Rng::new(seed);
         let lot = |[read, inline]: &[bool; 2]| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            let heads = (z ^ (z >> 31)) & 1 == 1;
+            let heads = random.next() & 1 == 1;
             if *read && *inline { heads } else { *inline }
         };
         self.offered.iter().map(lot).collect()

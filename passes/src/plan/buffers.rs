@@ -28,10 +28,7 @@ pub struct Buffers {
 
 /// Bytes of a type at the upper bounds of the dims' symbols.
 fn bytes(ty: &Type, dims: &Dims) -> u64 {
-    let mut bindings = Bindings::default();
-    for (sym, _, high) in &dims.ranges {
-        bindings.bind(sym, *high);
-    }
+    let bindings = dims.upper_bounds(&Bindings::default());
     let bytes = ty.bytes().eval(&bindings).unwrap_or(0);
     u64::try_from(bytes).unwrap_or(0)
 }

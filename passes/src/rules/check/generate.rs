@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use ir::{AttrKind, Class, DType, Dim, Op, Type};
 
-use super::random::{self, Rng};
+use super::random;
+use crate::random::Rng;
 use crate::rules::{Expr, Scope, Term, Thing};
 
 /// How large an instance may be.

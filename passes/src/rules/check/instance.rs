@@ -12,7 +12,8 @@ use ir::{
 
 use super::compare::{self, Mismatch, Runs, U};
 use super::generate::{Generator, Size};
-use super::random::{self, Mood, Rng};
+use super::random::{self, Mood};
+use crate::random::Rng;
 use crate::rules::{Built, Rule, RuleClass, Scope, Term, Thing};
 
 /// Most elements of a tensor.

@@ -21,9 +21,9 @@ mod random;
 use std::fmt;
 
 use super::{Rule, RuleSet};
+use crate::random::Rng;
 use generate::Size;
 use instance::{Attempt, attempt};
-use random::Rng;
 
 pub use compare::Mismatch;
 pub use instance::Counterexample;
