@@ -10,6 +10,8 @@ use crate::error::Error;
 /// What executes a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Backend {
+    /// Machine code for this CPU
+    Cpu,
     /// The interpreter: the specification itself, slow and exact
     Interp,
 }
@@ -27,10 +29,10 @@ pub enum Fidelity {
 #[derive(clap::Args, Clone, Debug)]
 pub struct BackendArgs {
     /// What executes the model
-    #[arg(long, value_enum, default_value_t = Backend::Interp)]
+    #[arg(long, value_enum, default_value_t = Backend::Cpu)]
     backend: Backend,
 
-    /// How faithful it is to the specification [default: exact]
+    /// How faithful it is to the specification [default: fast; of the interpreter, exact]
     #[arg(long, value_enum)]
     fidelity: Option<Fidelity>,
 }
@@ -42,6 +44,7 @@ impl BackendArgs {
     /// A fidelity that the backend does not have.
     pub fn choose(&self) -> Result<(Backend, Fidelity), Error> {
         match (self.backend, self.fidelity) {
+            (Backend::Cpu, fidelity) => Ok((Backend::Cpu, fidelity.unwrap_or(Fidelity::Fast))),
             (Backend::Interp, None | Some(Fidelity::Exact)) => {
                 Ok((Backend::Interp, Fidelity::Exact))
             }
@@ -56,6 +59,7 @@ impl Backend {
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Backend::Cpu => "cpu",
             Backend::Interp => "interp",
         }
     }

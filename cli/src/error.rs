@@ -20,6 +20,19 @@ pub enum Error {
     /// The interpreter refused a program or a step.
     #[error(transparent)]
     Interpreter(#[from] RunError),
+    /// The backend could not make code.
+    #[error(transparent)]
+    Backend(#[from] backends::Error),
+    /// What is to be written does not fit the disk.
+    #[error("{}: {needed} bytes are needed there, and {free} are free", path.display())]
+    Space {
+        /// The file, or the folder, that is to be written.
+        path: PathBuf,
+        /// Bytes it takes.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// A text is not a module.
     #[error(transparent)]
     Text(#[from] Box<BadText>),
@@ -42,7 +55,7 @@ pub enum Error {
     /// Standard output could not be written.
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
-    /// An option asks for what the backend does not do.
+    /// An option, or the environment, asks for what cannot be done.
     #[error("{0}")]
     Option(String),
     /// A backend breaks the contract's bound.
@@ -75,8 +88,9 @@ impl Error {
             | Error::Text(_)
             | Error::Violation { .. }
             | Error::File { .. }
+            | Error::Space { .. }
             | Error::Option(_) => 2,
-            Error::Interpreter(_) | Error::Output(_) | Error::Bound(_) => 1,
+            Error::Interpreter(_) | Error::Backend(_) | Error::Output(_) | Error::Bound(_) => 1,
         }
     }
 

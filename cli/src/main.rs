@@ -4,17 +4,24 @@
 //! wrong in any of them and decides the exit code.
 
 mod backend;
+mod cache;
+mod calibrate;
+mod compile;
 mod error;
 mod info;
+mod machine;
+mod model;
 mod opt;
+mod progress;
 mod run;
+mod space;
 mod table;
 mod verify;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Gemma 2, from a Hugging Face checkpoint to a standalone binary
 #[derive(Parser)]
@@ -31,6 +38,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make one file of a checkpoint: a program that takes a prompt, a conversation, or token ids
+    Compile(compile::Args),
     /// Ask a model: a prompt, a conversation, or token ids
     Run(run::Args),
     /// Measure a backend's errors against the float64 truth
@@ -39,15 +48,23 @@ enum Command {
     Info(info::Args),
     /// Print the text of a stage between checkpoint and machine
     Opt(opt::Args),
+    /// Measure what this machine can do, for planning and for --stats
+    Calibrate(calibrate::Args),
 }
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    let result = match Cli::parse().command {
-        Command::Run(args) => run::run(&args, start),
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let of_command = matches.subcommand().map(|(_, matches)| matches);
+    let of_command = of_command.expect("a command is required");
+    let result = match cli.command {
+        Command::Compile(args) => compile::run(&args),
+        Command::Run(args) => run::run(&args, of_command, start),
         Command::Verify(args) => verify::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Opt(args) => opt::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,25 +3,29 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use ir::{DType, Module};
+use ir::text::TextError;
+use ir::{DType, Module, Violation};
 use miette::NamedSource;
 use models::{Checkpoint, StepShape, gemma2};
+use passes::fusion::Machine;
 use passes::pipeline::{self, Options, PlanOptions, Stage};
+use passes::plan::{self, Plan, PlanError};
 use passes::rules::RuleSet;
 
 use crate::backend::{Fidelity, context, exact_shape};
 use crate::error::{BadText, Error};
+use crate::machine::{MachineArgs, planned_for};
 
 /// Arguments of `opt`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of a Gemma 2 checkpoint, or a module's text
+    /// Folder of a Gemma 2 checkpoint, or the text of a module or of a plan
     #[arg(value_name = "CHECKPOINT|FILE.lir")]
     input: PathBuf,
 
-    /// The last stage to run: graph, the source by primitives only; algebra, what the rewrite rules make of it; plan, the kernels it is fused into
-    #[arg(long, value_name = "STAGE", default_value = Stage::Graph.name(), value_parser = stage)]
-    until: Stage,
+    /// The last stage to run: graph, the source by primitives only; algebra, what the rewrite rules make of it; plan, the kernels it is fused into [default: graph, or plan where the text is a plan]
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    until: Option<Stage>,
 
     /// Which rules may be used: exact ones, which keep every bit, or all that hold over the reals
     #[arg(long, value_enum, default_value_t = Fidelity::Exact)]
@@ -42,19 +46,30 @@ pub struct Args {
     /// Of a checkpoint: positions that a sequence may have [default: the model's own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_context: Option<u32>,
+
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Error> {
-    let module = if args.input.is_dir() {
-        from_checkpoint(args)?
-    } else {
-        from_text(&args.input)?
-    };
-    let text = match args.until {
-        Stage::Graph => ir::text::print(&module),
-        Stage::Algebra => ir::text::print(&algebra(&module, args.fidelity)),
-        Stage::Plan => plan(&algebra(&module, args.fidelity)),
+    let machine = planned_for(args.machine.machine()?.as_ref());
+    let text = match read(args)? {
+        Input::Module(module) => match args.until.unwrap_or(Stage::Graph) {
+            Stage::Graph => ir::text::print(&module),
+            Stage::Algebra => ir::text::print(&algebra(&module, args.fidelity)),
+            Stage::Plan => planned(&algebra(&module, args.fidelity), machine),
+        },
+        Input::Plan(plan) => match args.until.unwrap_or(Stage::Plan) {
+            Stage::Plan => plan::text::print(&plan),
+            earlier @ (Stage::Graph | Stage::Algebra) => {
+                return Err(Error::Option(format!(
+                    "{}: a plan's text, which is at stage plan: expected --until plan, found {}",
+                    args.input.display(),
+                    earlier.name()
+                )));
+            }
+        },
     };
     match &args.output {
         None => std::io::stdout().lock().write_all(text.as_bytes())?,
@@ -64,6 +79,19 @@ pub fn run(args: &Args) -> Result<(), Error> {
         })?,
     }
     Ok(())
+}
+
+/// What a text or a checkpoint is.
+enum Input {
+    Module(Module),
+    Plan(Plan),
+}
+
+fn read(args: &Args) -> Result<Input, Error> {
+    if args.input.is_dir() {
+        return Ok(Input::Module(from_checkpoint(args)?));
+    }
+    from_text(&args.input)
 }
 
 /// The stage of that name.
@@ -90,13 +118,17 @@ fn algebra(module: &Module, fidelity: Fidelity) -> Module {
     module
 }
 
-/// The text of the plan, and on standard error how each function was fused.
-fn plan(module: &Module) -> String {
-    let (plan, reports) = pipeline::plan(module, &PlanOptions::default());
+/// The text of the plan for a machine, and on standard error how each function was fused.
+fn planned(module: &Module, machine: Machine) -> String {
+    let options = PlanOptions {
+        machine,
+        ..PlanOptions::default()
+    };
+    let (plan, reports) = pipeline::plan(module, &options);
     for report in reports {
         eprintln!("{report}");
     }
-    passes::plan::text::print(&plan)
+    plan::text::print(&plan)
 }
 
 fn from_checkpoint(args: &Args) -> Result<Module, Error> {
@@ -117,22 +149,35 @@ fn from_checkpoint(args: &Args) -> Result<Module, Error> {
     Ok(module)
 }
 
-fn from_text(path: &Path) -> Result<Module, Error> {
+fn from_text(path: &Path) -> Result<Input, Error> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| Error::File {
         path: path.into(),
         source,
     })?;
-    let module = ir::text::parse(&text).map_err(|error| {
+    let bad_text = |error: TextError| {
         Box::new(BadText {
             name: name.clone(),
             text: NamedSource::new(&name, text.clone()),
             span: error.span.into(),
             error,
         })
+    };
+    let broken = |violation: Violation| Error::Violation {
+        name: name.clone(),
+        violation,
+    };
+    if !plan::text::is_plan(&text) {
+        let module = ir::text::parse(&text).map_err(bad_text)?;
+        ir::verify(&module).map_err(broken)?;
+        return Ok(Input::Module(module));
+    }
+    let plan = plan::text::parse(&text).map_err(bad_text)?;
+    plan::verify(&plan).map_err(|error| match error {
+        PlanError::Module(violation) => broken(violation),
+        other => Error::Option(format!("{name}: {other}")),
     })?;
-    ir::verify(&module).map_err(|violation| Error::Violation { name, violation })?;
-    Ok(module)
+    Ok(Input::Plan(plan))
 }
 
 /// Writes a file under a temporary name in its folder, then gives it its own.

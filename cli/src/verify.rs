@@ -7,7 +7,9 @@ use ir::interp::Real;
 use models::{Checkpoint, Golden, Interpreted, StepOutput, StepShape};
 
 use crate::backend::{Backend, BackendArgs, Fidelity, exact_shape};
+use crate::compile::CompileOptions;
 use crate::error::Error;
+use crate::model::Model;
 use crate::table;
 
 /// Tokens of the prompt that is made up where there is no golden.
@@ -25,6 +27,9 @@ pub struct Args {
 
     #[command(flatten)]
     backend: BackendArgs,
+
+    #[command(flatten)]
+    compile: CompileOptions,
 
     /// Threads to compute with [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -102,9 +107,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     eprintln!("running {} ({})", backend.name(), fidelity.name());
     let mut model = match backend {
-        Backend::Interp => Interpreted::<f32>::new(&checkpoint, &shape, threads)?,
+        Backend::Interp => Model::interpreted(&checkpoint, &shape, threads, &args.compile)?,
+        Backend::Cpu => Model::compiled(&checkpoint, &shape, threads, &args.compile, fidelity)?,
     };
-    let output = prefill(&mut model, &truth.tokens)?;
+    let output = model.prefill(&truth.tokens)?;
     let errors = Errors::of(&output.logits, &truth.logits);
     let bound = bound(fidelity, &truth);
 
@@ -198,6 +204,7 @@ fn bound(fidelity: Fidelity, truth: &Truth) -> Option<Bound> {
     })
 }
 
+/// A prompt's output by the interpreter.
 fn prefill<F: Real>(model: &mut Interpreted<F>, tokens: &[u32]) -> Result<StepOutput<F>, Error> {
     let positions: Vec<u32> = (0..tokens.len() as u32).collect();
     let all: Vec<usize> = (0..tokens.len()).collect();
@@ -254,7 +261,7 @@ struct Greedy {
 /// Decodes the recorded continuation one token at a time. At each position the backend must choose the
 /// recorded token, unless its own top two logits are no further apart than `allowed`.
 fn follow(
-    model: &mut Interpreted<f32>,
+    model: &mut Model<'_>,
     truth: &Truth,
     prefill: &StepOutput<f32>,
     context: usize,
@@ -280,9 +287,7 @@ fn follow(
         if position >= context {
             break;
         }
-        logits = model
-            .step(&[*expected], &[position as u32], &[0], &[0])?
-            .logits;
+        logits = model.step(&[*expected], position, &[0])?.logits;
     }
     let near = match near {
         0 => String::new(),

@@ -430,6 +430,40 @@ fn opt_applies_the_rules_and_says_which_fired() {
 }
 
 #[test]
+fn opt_takes_a_plan_in_and_refuses_one_that_is_wrong_or_an_earlier_stage() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("tiny.plan");
+    let file = path.to_str().expect("the path is text");
+    says(&["opt", &tiny(), "--until", "plan", "-o", file]);
+    let printed = fs::read_to_string(&path).expect("the file is there");
+    assert_eq!(says(&["opt", file, "--until", "plan"]), printed);
+    assert_eq!(says(&["opt", file]), printed);
+    for earlier in ["graph", "algebra"] {
+        let message = refused(2, &["opt", file, "--until", earlier]);
+        let expected = format!(
+            "error: {file}: a plan's text, which is at stage plan: expected --until plan, found {earlier}\n"
+        );
+        assert_eq!(message, expected);
+    }
+    let (module, plans) = printed.split_at(printed.find("\nplan ").expect("functions are planned"));
+    let wrong =
+        |plans: String| fs::write(&path, format!("{module}{plans}")).expect("it is written");
+    wrong(plans.replacen(" put ", " get ", 1));
+    let message = refused(2, &["opt", file]);
+    assert!(
+        message.contains("expected 'kernel', 'arena', 'put' or '}', found 'get'"),
+        "{message}"
+    );
+    wrong(plans.replacen(" template attention", "", 1));
+    let message = refused(2, &["opt", file]);
+    let expected = "the region follows another schedule template\n";
+    assert!(
+        message.starts_with(&format!("error: {file}: fn layer.")) && message.ends_with(expected),
+        "{message}"
+    );
+}
+
+#[test]
 fn opt_says_where_a_text_is_wrong_and_which_constraint_a_graph_breaks() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("wrong.lir");
@@ -453,7 +487,14 @@ fn opt_says_where_a_text_is_wrong_and_which_constraint_a_graph_breaks() {
 
 #[test]
 fn every_command_has_a_version_and_a_help() {
-    for command in [&[][..], &["run"], &["verify"], &["info"], &["opt"]] {
+    for command in [
+        &[][..],
+        &["run"],
+        &["verify"],
+        &["info"],
+        &["opt"],
+        &["calibrate"],
+    ] {
         let version = says(&[command, &["--version"]].concat());
         assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
         assert!(says(&[command, &["--help"]].concat()).contains("Usage: lapidary"));

@@ -64,6 +64,11 @@ impl Dim {
         self.terms.keys().flatten()
     }
 
+    /// Its products: sorted symbols, and how often each product is taken.
+    pub fn terms(&self) -> impl Iterator<Item = (&[Sym], i64)> {
+        self.terms.iter().map(|(syms, n)| (&syms[..], *n))
+    }
+
     /// The value under these bindings, or the symbol that has none.
     pub fn eval(&self, bindings: &Bindings) -> Result<i64, Sym> {
         let mut sum = 0i64;

@@ -1,9 +1,10 @@
 //! `exp`, `log`, `tanh`, `sin` and `cos` of an f32, each defined once, down to the operation.
 //!
 //! A math library's `exp` differs from machine to machine, so nothing here calls one. The code of
-//! this module *is* the definition of these functions: the interpreter runs it, and every other
-//! executor performs the same operations on the same constants in the same order, and so gets the
-//! same bits, in a vector lane as in a scalar, on a CPU as on a GPU.
+//! this module *is* the definition of these functions, over any [`Lane`]: the interpreter runs it
+//! on f32; a compiler runs it on values of the code that it writes, which then performs the same
+//! operations on the same constants in the same order, and so gets the same bits, in a vector lane
+//! as in a scalar, on a CPU as on a GPU.
 //!
 //! To make that possible, each function is a straight line (no tables, no jumps) of operations
 //! that every target has and rounds alike:
@@ -13,11 +14,11 @@
 //!   rounded apart: they must not be contracted;
 //! - negation, which flips the sign bit, of zero too;
 //! - comparisons, false when an operand is NaN, and selection between two computed values (the
-//!   `if`s below; the value not selected may be anything);
-//! - 32-bit integer add, subtract, shift and bitwise operations, which wrap; reinterpretation of
-//!   an f32's bits; conversion to f32 of an integer of magnitude below 2⁹. There is no conversion
-//!   from f32 to integer: a sum with 1.5·2²³ rounds to the nearest integer, ties to even, and
-//!   leaves it in the low bits.
+//!   value not selected may be anything);
+//! - 32-bit integer add, subtract, shift and bitwise operations, which wrap; equality of integers;
+//!   reinterpretation of an f32's bits; conversion to f32 of an integer of magnitude below 2⁹.
+//!   There is no conversion from f32 to integer: a sum with 1.5·2²³ rounds to the nearest integer,
+//!   ties to even, and leaves it in the low bits.
 //!
 //! One thing is left open: where the result is NaN, its sign and payload are unspecified.
 //!
@@ -26,10 +27,113 @@
 //! 2⁻¹⁴⁹. The polynomials are minimax fits to the relative error of the function, their
 //! coefficients rounded to f32; every constant is printed with the digits that identify its f32.
 
+use std::num::Wrapping;
+use std::ops::{Add, BitAnd, BitXor, Div, Mul, Neg, Shl, Shr, Sub};
+
+/// An f32 that the operations of this module are done on: a number, or in a compiler the name of
+/// one, or of a vector of them.
+///
+/// The operators are those of IEEE binary32, as the module says.
+pub trait Lane:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// A 32-bit integer in two's complement, whose operators wrap; `>>` keeps the sign.
+    type Int: Copy
+        + Add<Output = Self::Int>
+        + Sub<Output = Self::Int>
+        + BitAnd<Output = Self::Int>
+        + BitXor<Output = Self::Int>
+        + Shl<usize, Output = Self::Int>
+        + Shr<usize, Output = Self::Int>;
+    /// What a comparison gives.
+    type Mask: Copy;
+
+    /// This number, in as many lanes as `self` has.
+    fn constant(self, number: f32) -> Self;
+    /// This integer, in as many lanes as `self` has.
+    fn int_constant(self, number: i32) -> Self::Int;
+
+    /// `self * a + b`, rounded once.
+    fn mul_add(self, a: Self, b: Self) -> Self;
+
+    /// Whether `self < other`; false where either is NaN.
+    fn less(self, other: Self) -> Self::Mask;
+    /// Whether `self == other`; false where either is NaN.
+    fn equal(self, other: Self) -> Self::Mask;
+    /// Whether `a == b`.
+    fn int_equal(a: Self::Int, b: Self::Int) -> Self::Mask;
+    /// `a` where the mask is true, `b` elsewhere.
+    fn select(mask: Self::Mask, a: Self, b: Self) -> Self;
+    /// `a` where the mask is true, `b` elsewhere.
+    fn int_select(mask: Self::Mask, a: Self::Int, b: Self::Int) -> Self::Int;
+
+    /// The bits as an integer.
+    fn to_bits(self) -> Self::Int;
+    /// The number with these bits.
+    fn from_bits(bits: Self::Int) -> Self;
+    /// The number equal to an integer of magnitude below 2⁹.
+    fn from_int(number: Self::Int) -> Self;
+}
+
+impl Lane for f32 {
+    type Int = Wrapping<i32>;
+    type Mask = bool;
+
+    #[inline]
+    fn constant(self, number: f32) -> f32 {
+        number
+    }
+    #[inline]
+    fn int_constant(self, number: i32) -> Wrapping<i32> {
+        Wrapping(number)
+    }
+    #[inline]
+    fn mul_add(self, a: f32, b: f32) -> f32 {
+        f32::mul_add(self, a, b)
+    }
+    #[inline]
+    fn less(self, other: f32) -> bool {
+        self < other
+    }
+    #[inline]
+    fn equal(self, other: f32) -> bool {
+        self == other
+    }
+    #[inline]
+    fn int_equal(a: Wrapping<i32>, b: Wrapping<i32>) -> bool {
+        a == b
+    }
+    #[inline]
+    fn select(mask: bool, a: f32, b: f32) -> f32 {
+        if mask { a } else { b }
+    }
+    #[inline]
+    fn int_select(mask: bool, a: Wrapping<i32>, b: Wrapping<i32>) -> Wrapping<i32> {
+        if mask { a } else { b }
+    }
+    #[inline]
+    fn to_bits(self) -> Wrapping<i32> {
+        Wrapping(f32::to_bits(self) as i32)
+    }
+    #[inline]
+    fn from_bits(bits: Wrapping<i32>) -> f32 {
+        f32::from_bits(bits.0 as u32)
+    }
+    #[inline]
+    fn from_int(number: Wrapping<i32>) -> f32 {
+        number.0 as f32
+    }
+}
+
 /// 1.5·2²³: a sum with it has an ulp of 1, so it is rounded to an integer.
 const ROUNDER: f32 = 12_582_912.0;
 
-const SIGN_BIT: u32 = 0x8000_0000;
+const SIGN_BIT: i32 = i32::MIN;
 
 /// 2²³, which lifts any subnormal into the normal range.
 const TWO_POW_23: f32 = 8_388_608.0;
@@ -56,30 +160,52 @@ const MAX_ANGLE: f32 = 1_048_576.0;
 
 /// The polynomial with these coefficients, from the highest power down, by Horner's rule: one
 /// fused multiply-add for each coefficient after the first.
-fn polynomial<const N: usize>(x: f32, leading: f32, lower: [f32; N]) -> f32 {
+fn polynomial<L: Lane, const N: usize>(x: L, leading: f32, lower: [f32; N]) -> L {
     lower
         .into_iter()
-        .fold(leading, |sum, coefficient| sum.mul_add(x, coefficient))
+        .fold(x.constant(leading), |sum, coefficient| {
+            sum.mul_add(x, x.constant(coefficient))
+        })
 }
 
-/// The integer nearest to x·scale, as an f32 and as an i32, for |x·scale| below 2²². The product
-/// is not rounded before it is added to [`ROUNDER`], whose low mantissa bits then hold the integer.
-fn nearest_multiple(x: f32, scale: f32) -> (f32, i32) {
-    let shifted = x.mul_add(scale, ROUNDER);
-    let integer = shifted.to_bits().wrapping_sub(ROUNDER.to_bits());
-    (shifted - ROUNDER, integer as i32)
+/// `x`, or the bound where x is greater.
+fn at_most<L: Lane>(x: L, bound: f32) -> L {
+    let bound = x.constant(bound);
+    L::select(bound.less(x), bound, x)
 }
 
-/// 2ⁿ for n from -126 to 127.
-fn power_of_two(n: i32) -> f32 {
-    f32::from_bits((n.wrapping_add(127) << 23) as u32)
+/// `x`, or the bound where x is less.
+fn at_least<L: Lane>(x: L, bound: f32) -> L {
+    let bound = x.constant(bound);
+    L::select(x.less(bound), bound, x)
+}
+
+/// |x|, and the sign of x as the bit it is.
+fn split_sign<L: Lane>(x: L) -> (L, L::Int) {
+    let sign = x.to_bits() & x.int_constant(SIGN_BIT);
+    (flip(x, sign), sign)
+}
+
+/// `x` with these of its bits flipped.
+fn flip<L: Lane>(x: L, bits: L::Int) -> L {
+    L::from_bits(x.to_bits() ^ bits)
+}
+
+/// The integer nearest to x·scale, as an f32 and as an integer, for |x·scale| below 2²². The
+/// product is not rounded before it is added to [`ROUNDER`], whose low mantissa bits then hold the
+/// integer.
+fn nearest_multiple<L: Lane>(x: L, scale: f32) -> (L, L::Int) {
+    let rounder = x.constant(ROUNDER);
+    let shifted = x.mul_add(x.constant(scale), rounder);
+    (shifted - rounder, shifted.to_bits() - rounder.to_bits())
 }
 
 /// v·2ⁿ for v from 0.7 to 1.5 and n from -150 to 128, rounded once: of the two powers of two only
 /// the second can make the product subnormal or infinite.
-fn scale_by_power_of_two(v: f32, n: i32) -> f32 {
+fn scale_by_power_of_two<L: Lane>(v: L, n: L::Int) -> L {
+    let power_of_two = |n| L::from_bits((n + v.int_constant(127)) << 23);
     let half = n >> 1;
-    v * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+    v * power_of_two(half) * power_of_two(n - half)
 }
 
 /// e to the power `x`.
@@ -90,13 +216,12 @@ fn scale_by_power_of_two(v: f32, n: i32) -> f32 {
 ///
 /// Max error: 0.90 ulp over every f32. exp(±0) = 1, exp(+∞) = +∞, exp(-∞) = +0,
 /// exp(NaN) = NaN. The result is +∞ exactly where eˣ rounded to f32 is, and +0 likewise.
-pub fn exp(x: f32) -> f32 {
+pub fn exp<L: Lane>(x: L) -> L {
     // Beyond these bounds the result is +∞ or 0 already; within them n has no more than 8 bits.
-    let x = if x > 89.0 { 89.0 } else { x };
-    let x = if x < -104.0 { -104.0 } else { x };
+    let x = at_least(at_most(x, 89.0), -104.0);
     let (n, n_int) = nearest_multiple(x, LOG2_E);
-    let r = (-n).mul_add(LN_2[0], x);
-    let r = (-n).mul_add(LN_2[1], r);
+    let r = (-n).mul_add(x.constant(LN_2[0]), x);
+    let r = (-n).mul_add(x.constant(LN_2[1]), r);
     let exp_r = polynomial(
         r,
         0.0013814599,
@@ -113,16 +238,16 @@ pub fn exp(x: f32) -> f32 {
 ///
 /// Max error: 0.84 ulp over every f32. log(±0) = -∞, log(1) = +0, log(+∞) = +∞; log of a negative
 /// number, of -∞ and of NaN is NaN.
-pub fn log(x: f32) -> f32 {
-    let is_small = x < f32::MIN_POSITIVE;
-    let normal = if is_small { x * TWO_POW_23 } else { x };
-    let lifted_by = if is_small { 23 } else { 0 };
+pub fn log<L: Lane>(x: L) -> L {
+    let is_small = x.less(x.constant(f32::MIN_POSITIVE));
+    let normal = L::select(is_small, x * x.constant(TWO_POW_23), x);
+    let lifted_by = L::int_select(is_small, x.int_constant(23), x.int_constant(0));
 
-    let bits = normal.to_bits() as i32;
-    let exponent = bits.wrapping_sub(SQRT_HALF_BITS) >> 23;
-    let mantissa = f32::from_bits(bits.wrapping_sub(exponent << 23) as u32);
-    let e = exponent.wrapping_sub(lifted_by) as f32;
-    let f = mantissa - 1.0;
+    let bits = normal.to_bits();
+    let exponent = (bits - x.int_constant(SQRT_HALF_BITS)) >> 23;
+    let mantissa = L::from_bits(bits - (exponent << 23));
+    let e = L::from_int(exponent - lifted_by);
+    let f = mantissa - x.constant(1.0);
 
     let f2 = f * f;
     let p = polynomial(
@@ -139,13 +264,14 @@ pub fn log(x: f32) -> f32 {
             0.33333313,
         ],
     );
-    let tail = (f2 * f).mul_add(p, e * LN_2[1]);
-    let tail = f2.mul_add(-0.5, tail);
-    let finite = e.mul_add(LN_2[0], f + tail);
+    let tail = (f2 * f).mul_add(p, e * x.constant(LN_2[1]));
+    let tail = f2.mul_add(x.constant(-0.5), tail);
+    let finite = e.mul_add(x.constant(LN_2[0]), f + tail);
 
-    let result = if x < f32::INFINITY { finite } else { x };
-    let result = if x == 0.0 { f32::NEG_INFINITY } else { result };
-    if x < 0.0 { f32::NAN } else { result }
+    let zero = x.constant(0.0);
+    let result = L::select(x.less(x.constant(f32::INFINITY)), finite, x);
+    let result = L::select(x.equal(zero), x.constant(f32::NEG_INFINITY), result);
+    L::select(x.less(zero), x.constant(f32::NAN), result)
 }
 
 /// The hyperbolic tangent of `x`.
@@ -156,9 +282,8 @@ pub fn log(x: f32) -> f32 {
 ///
 /// Max error: 1.37 ulp over every f32. tanh(±0) = ±0, tanh of a subnormal is that subnormal,
 /// tanh(±∞) = ±1, tanh(NaN) = NaN; tanh(-x) is -tanh(x) and |tanh(x)| is at most 1.
-pub fn tanh(x: f32) -> f32 {
-    let sign = x.to_bits() & SIGN_BIT;
-    let a = f32::from_bits(x.to_bits() ^ sign);
+pub fn tanh<L: Lane>(x: L) -> L {
+    let (a, sign) = split_sign(x);
     let a2 = a * a;
     let p = polynomial(
         a2,
@@ -166,30 +291,31 @@ pub fn tanh(x: f32) -> f32 {
         [0.020639086, -0.053739715, 0.13331442, -0.3333328],
     );
     let near_zero = (a2 * a).mul_add(p, a);
-    let elsewhere = 1.0 - 2.0 / (exp(a + a) + 1.0);
-    let magnitude = if a < 0.625 { near_zero } else { elsewhere };
-    f32::from_bits(magnitude.to_bits() ^ sign)
+    let one = x.constant(1.0);
+    let elsewhere = one - x.constant(2.0) / (exp(a + a) + one);
+    let magnitude = L::select(a.less(x.constant(0.625)), near_zero, elsewhere);
+    flip(magnitude, sign)
 }
 
 /// sin(a + turns·π/2) for a ≥ +0 or NaN; see [`sin`].
-fn sin_after_quarter_turns(a: f32, turns: i32) -> f32 {
-    let angle = if a > MAX_ANGLE { MAX_ANGLE } else { a };
+fn sin_after_quarter_turns<L: Lane>(a: L, turns: i32) -> L {
+    let angle = at_most(a, MAX_ANGLE);
     let (n, n_int) = nearest_multiple(angle, FRAC_2_PI);
-    let quadrant = n_int.wrapping_add(turns) as u32;
+    let quadrant = n_int + a.int_constant(turns);
 
     // angle - n·π/2 as r + low. The first step is exact, and so is `product` + `product_low`;
     // `(first - r) - product` is exactly what rounding r lost.
-    let first = (-n).mul_add(FRAC_PI_2[0], angle);
-    let product = n * FRAC_PI_2[1];
-    let product_low = n.mul_add(FRAC_PI_2[1], -product);
+    let first = (-n).mul_add(a.constant(FRAC_PI_2[0]), angle);
+    let product = n * a.constant(FRAC_PI_2[1]);
+    let product_low = n.mul_add(a.constant(FRAC_PI_2[1]), -product);
     let r = first - product;
     let low = ((first - r) - product) - product_low;
-    let low = (-n).mul_add(FRAC_PI_2[2], low);
+    let low = (-n).mul_add(a.constant(FRAC_PI_2[2]), low);
 
     // sin(r + low) = sin r + low·cos r, where 1 - r²/2 stands for cos r.
     let r2 = r * r;
-    let half_r2 = r2 * 0.5;
-    let cos_r = 1.0 - half_r2;
+    let half_r2 = r2 * a.constant(0.5);
+    let cos_r = a.constant(1.0) - half_r2;
     let p = polynomial(r2, -0.00019514958, [0.008332158, -0.16666655]);
     let sin = r + (r2 * r).mul_add(p, low * cos_r);
 
@@ -197,11 +323,16 @@ fn sin_after_quarter_turns(a: f32, turns: i32) -> f32 {
     // exactly what rounding cos_r lost.
     let q = polynomial(r2, 2.4432786e-5, [-0.0013887313, 0.041666646]);
     let cos_tail = (r2 * r2).mul_add(q, -(r * low));
-    let cos = cos_r + (((1.0 - cos_r) - half_r2) + cos_tail);
+    let cos = cos_r + (((a.constant(1.0) - cos_r) - half_r2) + cos_tail);
 
-    let magnitude = if quadrant & 1 == 0 { sin } else { cos };
-    let result = f32::from_bits(magnitude.to_bits() ^ ((quadrant & 2) << 30));
-    if a < f32::INFINITY { result } else { f32::NAN }
+    let is_even = L::int_equal(quadrant & a.int_constant(1), a.int_constant(0));
+    let magnitude = L::select(is_even, sin, cos);
+    let result = flip(magnitude, (quadrant & a.int_constant(2)) << 30);
+    L::select(
+        a.less(a.constant(f32::INFINITY)),
+        result,
+        a.constant(f32::NAN),
+    )
 }
 
 /// The sine of `x` radians.
@@ -216,10 +347,9 @@ fn sin_after_quarter_turns(a: f32, turns: i32) -> f32 {
 /// 0.80 ulp there, and 1.07 ulp up to 2²⁰, where the argument saturates: for a larger finite x
 /// the result is that of 2²⁰ with the sign of x. sin(±0) = ±0, sin of a subnormal is that
 /// subnormal, sin(±∞) = sin(NaN) = NaN; sin(-x) is -sin(x) and |sin(x)| is at most 1.
-pub fn sin(x: f32) -> f32 {
-    let sign = x.to_bits() & SIGN_BIT;
-    let a = f32::from_bits(x.to_bits() ^ sign);
-    f32::from_bits(sin_after_quarter_turns(a, 0).to_bits() ^ sign)
+pub fn sin<L: Lane>(x: L) -> L {
+    let (a, sign) = split_sign(x);
+    flip(sin_after_quarter_turns(a, 0), sign)
 }
 
 /// The cosine of `x` radians.
@@ -229,7 +359,7 @@ pub fn sin(x: f32) -> f32 {
 /// Accuracy is promised for |x| up to 2¹⁷. Max error: 0.80 ulp there, and 1.05 ulp up to 2²⁰,
 /// where the argument saturates: for a larger finite x the result is cos(2²⁰). cos(±0) = 1,
 /// cos(±∞) = cos(NaN) = NaN; cos(-x) is cos(x) and |cos(x)| is at most 1.
-pub fn cos(x: f32) -> f32 {
-    let a = f32::from_bits(x.to_bits() & !SIGN_BIT);
+pub fn cos<L: Lane>(x: L) -> L {
+    let (a, _) = split_sign(x);
     sin_after_quarter_turns(a, 1)
 }

@@ -116,6 +116,17 @@ impl Checkpoint {
         })
     }
 
+    /// The files that the weights are in.
+    pub fn weight_files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(SafeTensors::path)
+    }
+
+    /// Lets the system take back the memory of these bytes, a part of a weight, until they are read again. Only a hint,
+    /// for who goes through all weights once.
+    pub fn release(&self, bytes: &[u8]) {
+        self.files.iter().for_each(|file| file.release(bytes));
+    }
+
     /// Bytes of all weights as stored.
     pub fn weight_bytes(&self) -> usize {
         self.tensors().map(|(_, weight)| weight.bytes.len()).sum()

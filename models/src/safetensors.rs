@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ir::DType;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use serde_json::Value;
 
 use crate::Error;
@@ -142,6 +142,19 @@ impl SafeTensors {
             shape: &entry.shape,
             bytes: self.map.get(entry.bytes.clone())?,
         })
+    }
+
+    /// Lets the system take back the memory of these bytes if they are a part of a tensor of this file; who reads them
+    /// later waits for the file again. Only a hint.
+    pub fn release(&self, bytes: &[u8]) {
+        let offset = bytes.as_ptr().addr().checked_sub(self.map.as_ptr().addr());
+        let within = |offset: &usize| offset + bytes.len() <= self.map.len();
+        if let Some(offset) = offset.filter(within) {
+            let advice = UncheckedAdvice::DontNeed;
+            // SAFETY: a read-only mapping of a file: pages dropped come back from the file as they were. Failure
+            // leaves them where they are.
+            let _ = unsafe { self.map.unchecked_advise_range(advice, offset, bytes.len()) };
+        }
     }
 }
 

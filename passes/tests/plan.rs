@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ir::Bindings;
 use ir::interp::{Interpreter, Tensor};
+use ir::{Bindings, Module};
 use lapidary_passes::fusion::Extract;
 use lapidary_passes::pipeline::{self, PlanOptions};
 use lapidary_passes::plan::{self, Plan, text};
@@ -186,8 +186,8 @@ fn text_that_is_no_plan_is_refused_where_it_goes_wrong() {
     }
 }
 
-#[test]
-fn results_that_need_no_kernel_swapped_states_and_prepared_weights_are_run_as_the_source_says() {
+/// A prepared weight, results that are parameters or stand twice, and a state that goes to another.
+fn swapped() -> Module {
     let module = ir::text::parse(
         "module m
          weight @w: f32[2, 4]
@@ -215,7 +215,12 @@ fn results_that_need_no_kernel_swapped_states_and_prepared_weights_are_run_as_th
            return %p, %q, %r
          }",
     );
-    let module = module.unwrap_or_else(|e| panic!("{e}"));
+    module.unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn results_that_need_no_kernel_swapped_states_and_prepared_weights_are_run_as_the_source_says() {
+    let module = swapped();
     let bytes: Vec<u8> = (0..8)
         .flat_map(|i| (i as f32 / 9.0).to_le_bytes())
         .collect();
@@ -238,6 +243,39 @@ fn results_that_need_no_kernel_swapped_states_and_prepared_weights_are_run_as_th
         };
         let (plan, _) = pipeline::plan(&module, &options);
         plan::verify(&plan).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(run(&plan::lower(&plan)), expected, "{extract:?}");
+        assert_eq!(run(&plan::lower(&plan).module), expected, "{extract:?}");
     }
+}
+
+#[test]
+fn what_kernels_of_a_call_hand_on_lies_in_the_arena_and_copies_do_not() {
+    let options = PlanOptions {
+        extract: Extract::None,
+        ..PlanOptions::default()
+    };
+    let (plan, _) = pipeline::plan(&swapped(), &options);
+    let lowered = plan::lower(&plan);
+    let step = &lowered.module.step;
+    let y = step.local("y").expect("a kernel hands it on");
+    let function = plan.module.function("f").expect("it is there");
+    let slots = &plan.functions[function.0].buffers.slots;
+    let of = plan.module.functions[function.0].value("y");
+    let slot = slots[&of.expect("it is there")];
+    assert_eq!(slot, (0, 64));
+    // A result that waits for the old state to be read, and a state's value held for a copy.
+    assert!(step.local("s").is_some() && step.local("held").is_some());
+    assert_eq!(lowered.slots.into_iter().collect::<Vec<_>>(), [(y, slot)]);
+}
+
+#[test]
+fn a_result_in_the_arena_is_refused() {
+    let mut plan = residual();
+    let sum = plan.module.functions[0].results[0];
+    let buffers = &mut plan.functions[0].buffers;
+    buffers.slots.insert(sum, (buffers.arena, 1 << 20));
+    buffers.arena += 1 << 20;
+    assert_eq!(
+        refusal(&plan),
+        "fn residual, %sum: a result lies where the caller says, not in the arena"
+    );
 }

@@ -145,7 +145,7 @@ proptest! {
             // Among others: no two live values share a byte of the arena.
             let verified = plan::verify(&plan);
             prop_assert!(verified.is_ok(), "{:?}: {:?}", extract, verified);
-            prop_assert_eq!(run(&plan::lower(&plan)), expected.clone());
+            prop_assert_eq!(run(&plan::lower(&plan).module), expected.clone());
             prop_assert_eq!(plan::text::parse(&plan::text::print(&plan)), Ok(plan));
         }
     }

@@ -45,3 +45,16 @@ fn shipped_files_can_as_well_be_loaded_from_disk() {
         assert_eq!(loaded, embedded);
     }
 }
+
+#[test]
+fn every_file_of_rules_is_shipped_and_so_is_checked() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("rules");
+    let files = std::fs::read_dir(folder).expect("the folder is there");
+    let name = |file: std::io::Result<std::fs::DirEntry>| {
+        let name = file.expect("it can be listed").file_name();
+        name.into_string().expect("names are text")
+    };
+    let files: HashSet<String> = files.map(name).collect();
+    let shipped: HashSet<String> = SHIPPED.iter().map(|(file, _)| file.to_string()).collect();
+    assert_eq!(files, shipped);
+}

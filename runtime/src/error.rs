@@ -79,7 +79,108 @@ pub enum Error {
     /// The executor failed.
     #[error("{0}")]
     Executor(Box<dyn std::error::Error + Send + Sync>),
-    /// A result file could not be written.
+    /// A compiled program contradicts itself, its code or its weights, or is not what it is used as.
+    #[error("the compiled program is faulty: {0}")]
+    Program(String),
+    /// A compiled program's code could not be made executable.
+    #[error("the compiled program's code could not be mapped: {0}")]
+    Code(io::Error),
+    /// The memory of a compiled program could not be had.
+    #[error("{bytes} bytes of memory could not be mapped: {source}")]
+    Memory {
+        /// How much.
+        bytes: u64,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The threads to compute with could not be had.
+    #[error("a thread could not be started: {0}")]
+    Threads(io::Error),
+    /// A number that a step binds is out of its range.
+    #[error("{name} is {value}, but the program was compiled for {low} to {high}")]
+    Symbol {
+        /// The number's name.
+        name: String,
+        /// Its value.
+        value: i64,
+        /// The lowest it may have.
+        low: i64,
+        /// The highest it may have.
+        high: i64,
+    },
+    /// A kernel read an index that is outside the axis it indexes.
+    #[error("kernel {kernel} read an index that is outside the axis it indexes")]
+    Index {
+        /// The kernel's name.
+        kernel: String,
+    },
+    /// A machine description is not what calibration writes.
+    #[error("{}: {message}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// The key, what was expected there and what was found.
+        message: String,
+    },
+    /// A runtime has no compiled model at its end.
+    #[error("{} holds no model: `lapidary compile CHECKPOINT -o FILE` makes a file that does", path.display())]
+    NotCompiled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A compiled file or weight file lacks its end.
+    #[error("{} is not whole: its end was cut off or changed after it was compiled", path.display())]
+    NotWhole {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A compiled file or weight file is not what was written.
+    #[error("{} was changed after it was compiled (at bytes {from}..{to})", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Where the first part begins that was changed.
+        from: u64,
+        /// Where it ends.
+        to: u64,
+    },
+    /// A weight file was written by another version.
+    #[error("{} is of format {found}, expected {expected}: compile again with one version of lapidary", path.display())]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The format that this version reads.
+        expected: u32,
+    },
+    /// A compiled file's weight file is not there.
+    #[error("{}: no such file, expected the weights of {} there", path.display(), program.display())]
+    NoWeights {
+        /// Where it should be.
+        path: PathBuf,
+        /// The compiled file.
+        program: PathBuf,
+    },
+    /// A weight file is whole, but not that of the compiled file.
+    #[error("{} holds other weights than those that {} was compiled with", path.display(), program.display())]
+    OtherWeights {
+        /// The weight file.
+        path: PathBuf,
+        /// The compiled file.
+        program: PathBuf,
+    },
+    /// The CPU cannot run any of a compiled file's code.
+    #[error("{} needs {feature}, which this CPU lacks: it was built for {levels}", path.display())]
+    Cpu {
+        /// The compiled file.
+        path: PathBuf,
+        /// The first feature that is missing.
+        feature: &'static str,
+        /// What it was built for.
+        levels: String,
+    },
+    /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     File {
         /// The file.
@@ -120,6 +221,14 @@ impl Error {
             | Error::MaxContext { .. }
             | Error::Tokenizer { .. }
             | Error::Template { .. }
+            | Error::Description { .. }
+            | Error::NotCompiled { .. }
+            | Error::NotWhole { .. }
+            | Error::Changed { .. }
+            | Error::OtherFormat { .. }
+            | Error::NoWeights { .. }
+            | Error::OtherWeights { .. }
+            | Error::Cpu { .. }
             | Error::Conversation(_) => 2,
             Error::File { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound
@@ -131,6 +240,12 @@ impl Error {
             },
             Error::NotFinite { .. }
             | Error::Executor(_)
+            | Error::Program(_)
+            | Error::Code(_)
+            | Error::Memory { .. }
+            | Error::Threads(_)
+            | Error::Symbol { .. }
+            | Error::Index { .. }
             | Error::Interrupted { .. }
             | Error::Input(_)
             | Error::Output(_)

@@ -1,6 +1,8 @@
 //! The one thing a run asks of a model: execute a step.
 
-use crate::Error;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Work};
 
 /// One row of a step: a token at a position of the sequence held in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub struct Row {
 }
 
 /// The sizes an executor was built for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Token ids, and so logits per row.
     pub vocab: usize,
@@ -33,6 +35,11 @@ pub struct Limits {
 pub trait Executor {
     /// The sizes this executor was built for.
     fn limits(&self) -> Limits;
+
+    /// What its steps read and compute, if it knows; for [`Stats`](crate::Stats) alone.
+    fn work(&self) -> Option<&Work> {
+        None
+    }
 
     /// Runs one step of 1 to `limits().rows` rows and keeps what the rows add to their slots' state.
     ///

@@ -68,13 +68,17 @@ impl Generator<'_> {
             if self.interrupted() {
                 return Ok(Stop::Interrupted);
             }
+            let first = session.position();
             let started = Instant::now();
-            if index == last_chunk {
+            let wanted = if index == last_chunk {
                 session.feed(self.executor, chunk, &[chunk.len() - 1], &mut logits)?;
+                1
             } else {
                 session.feed(self.executor, chunk, &[], &mut [])?;
-            }
-            self.stats.prefilled(chunk.len(), started.elapsed());
+                0
+            };
+            self.stats
+                .prefilled(first, chunk.len(), wanted, started.elapsed());
             progress.inc(chunk.len() as u64);
         }
         progress.finish_and_clear();
@@ -85,7 +89,9 @@ impl Generator<'_> {
             let token = self.sampler.sample(&mut logits, session.position() - 1)?;
             match started {
                 None => self.stats.first_token(),
-                Some(started) => self.stats.decoded(Instant::elapsed(&started)),
+                Some(started) => self
+                    .stats
+                    .decoded(session.position() - 1, Instant::elapsed(&started)),
             }
             if self.stop_ids.contains(&token) {
                 return Ok(Stop::StopId);

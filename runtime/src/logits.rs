@@ -45,9 +45,12 @@ pub(crate) fn write_logits(
             return Err(Error::Interrupted { path: path.into() });
         }
         let logits = &mut logits[..chunk.len() * limits.vocab];
+        let first = session.position();
         let started = Instant::now();
         session.feed(generator.executor, chunk, &wanted[..chunk.len()], logits)?;
-        generator.stats.prefilled(chunk.len(), started.elapsed());
+        generator
+            .stats
+            .prefilled(first, chunk.len(), chunk.len(), started.elapsed());
         file.write(|out| {
             logits
                 .iter()

@@ -74,6 +74,10 @@ pub struct RunOptions {
     /// Write times and counts of the run to FILE (JSON)
     #[arg(long, value_name = "FILE")]
     pub(crate) stats: Option<PathBuf>,
+
+    /// This machine as `lapidary calibrate` described it: --stats then holds the run against what it can do
+    #[arg(long, value_name = "FILE")]
+    machine: Option<PathBuf>,
 }
 
 impl RunOptions {
@@ -127,6 +131,11 @@ impl RunOptions {
     /// The file for the logits of the prompt, if they were asked for.
     pub fn logits(&self) -> Option<&Path> {
         self.logits.as_deref()
+    }
+
+    /// The file of the machine's [`Description`](crate::Description), if one was given.
+    pub fn machine(&self) -> Option<&Path> {
+        self.machine.as_deref()
     }
 
     /// Whether the run needs a tokenizer: everything does but `--tokens`.

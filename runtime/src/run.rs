@@ -9,8 +9,8 @@ use crate::file::OutputFile;
 use crate::host::{Host, without_newline};
 use crate::logits::write_logits;
 use crate::{
-    Error, Executor, Generator, Message, Role, RunOptions, Sampler, Session, Stats, Stop, Text,
-    interrupt,
+    Description, Error, Executor, Generator, Message, Role, RunOptions, Sampler, Session, Stats,
+    Stop, Text, interrupt,
 };
 
 /// Runs a model as the options say, over the process's own standard streams.
@@ -44,7 +44,7 @@ pub fn run(
 ///
 /// # Errors
 ///
-/// Before any step: a prompt that is missing, empty, no text, out of the vocabulary or longer than the context, text
+/// Before any step: a machine description that is none, a prompt that is missing, empty, no text, out of the vocabulary or longer than the context, text
 /// without a tokenizer, result files that cannot be made. Later: what the executor reports, logits that are not finite,
 /// failing streams and files.
 pub fn run_in(
@@ -56,6 +56,8 @@ pub fn run_in(
     start: Instant,
 ) -> Result<(), Error> {
     let limits = executor.limits();
+    let machine = options.machine().map(Description::load).transpose()?;
+    let work = executor.work().cloned();
     let mut generator = Generator {
         executor,
         sampler: Sampler::new(options.sampling(), options.seed(), limits.vocab),
@@ -63,7 +65,7 @@ pub fn run_in(
         prefill_chunk: options.prefill_chunk(limits.context).min(limits.rows),
         max_new_tokens: options.max_new_tokens(),
         interrupt: host.interrupt,
-        stats: Stats::ready(start),
+        stats: Stats::ready(start, work),
     };
     for path in options.stats.iter().chain(&options.logits) {
         OutputFile::check(path)?;
@@ -86,7 +88,9 @@ pub fn run_in(
         }
     }
     match &options.stats {
-        Some(path) => generator.stats.write(path, options.threads()),
+        Some(path) => generator
+            .stats
+            .write(path, options.threads(), machine.as_ref()),
         None => Ok(()),
     }
 }

@@ -1,20 +1,34 @@
 //! The one list of what can run a module; a new backend is one more line of it.
 
+use backends::Fidelity;
 use ir::Module;
 use ir::interp::{Interpreter, Tensor};
+use passes::fusion::Extract;
 use passes::pipeline::{self, Options, PlanOptions, Stage};
+use passes::plan::Plan;
 use passes::rules::RuleSet;
+use runtime::Level;
 
+use crate::compiled::{CompiledModule, exact_plan_of};
 use crate::suite::Case;
+
+/// The outputs of each step.
+pub type Outputs = Vec<Vec<Tensor<'static, f32>>>;
 
 /// Something that runs modules by the contract of [`ir::interp`]: every executor gives the same bits.
 pub trait Executor: Sync {
     /// Its name in a report.
     fn name(&self) -> String;
 
+    /// Why a case is not run, if it is not.
+    fn skips(&self, case: &Case) -> Option<String> {
+        let _ = case;
+        None
+    }
+
     /// The outputs of each of a case's steps, run one after the other from states of zero; or why the
     /// module could not be run, in one line.
-    fn run(&self, case: &Case) -> Result<Vec<Vec<Tensor<'static, f32>>>, String>;
+    fn run(&self, case: &Case) -> Result<Outputs, String>;
 }
 
 /// Every executor. The first is the specification, from which expected outputs are written.
@@ -35,6 +49,18 @@ pub const EXECUTORS: &[&dyn Executor] = &[
         stage: Stage::Plan,
         threads: 1,
     },
+    &Compiled {
+        level: Level::V3,
+        threads: 1,
+    },
+    &Compiled {
+        level: Level::V4,
+        threads: 1,
+    },
+    &Compiled {
+        level: Level::V4,
+        threads: 3,
+    },
 ];
 
 /// The interpreter in f32, of the module at a stage reached by exact rules.
@@ -48,23 +74,97 @@ impl Executor for Interpreted {
         format!("interp of {}, {} threads", self.stage.name(), self.threads)
     }
 
-    fn run(&self, case: &Case) -> Result<Vec<Vec<Tensor<'static, f32>>>, String> {
-        let stored = |name: &str| case.weights.get(name).map(Vec::as_slice);
+    fn run(&self, case: &Case) -> Result<Outputs, String> {
         ir::verify(&case.module).map_err(|e| e.to_string())?;
         let module = match self.stage {
             Stage::Graph => case.module.clone(),
             Stage::Algebra => exact_algebra(&case.module),
             Stage::Plan => exact_plan(&case.module),
         };
-        let interpreter = Interpreter::<f32>::new(module, stored, self.threads);
-        let mut interpreter = interpreter.map_err(|e| e.to_string())?;
-        let steps = case.steps.iter().map(|step| {
-            let outputs = interpreter.step(&step.bindings, step.inputs.clone());
-            let outputs = outputs.map_err(|e| e.to_string())?;
-            Ok(outputs.iter().map(|x| owned(x)).collect())
-        });
-        steps.collect()
+        interpret(case, module, self.threads)
     }
+}
+
+/// Machine code of the plan that exact rules lead to.
+struct Compiled {
+    level: Level,
+    threads: usize,
+}
+
+impl Executor for Compiled {
+    fn name(&self) -> String {
+        format!("{}, {} threads", self.level, self.threads)
+    }
+
+    fn skips(&self, case: &Case) -> Option<String> {
+        if let Some(feature) = self.level.lacks() {
+            return Some(format!("this CPU has no {feature}"));
+        }
+        let functions = case.module.functions.iter();
+        let mut values = functions.flat_map(|f| &f.values);
+        let block = values.find(|v| v.ty.dtype.is_block())?;
+        Some(format!("there is no code for {} yet", block.ty.dtype))
+    }
+
+    fn run(&self, case: &Case) -> Result<Outputs, String> {
+        run_code(case, &exact_plan_of(&case.module), self.level, self.threads)
+    }
+}
+
+/// A plan of the module itself: no rule is applied before.
+pub struct Planned {
+    /// What is computed in place.
+    pub extract: Extract,
+    /// The level of its machine code; if there is none, the plan is interpreted.
+    pub level: Option<Level>,
+    /// Threads that share the work.
+    pub threads: usize,
+}
+
+impl Executor for Planned {
+    fn name(&self) -> String {
+        let Planned {
+            extract,
+            level,
+            threads,
+        } = self;
+        let how = level.map_or("interp", Level::name);
+        format!("{how} of {extract:?}, {threads} threads")
+    }
+
+    fn run(&self, case: &Case) -> Result<Outputs, String> {
+        let options = PlanOptions {
+            extract: self.extract,
+            ..PlanOptions::default()
+        };
+        let (plan, _) = pipeline::plan(&case.module, &options);
+        passes::plan::verify(&plan).map_err(|e| e.to_string())?;
+        match self.level {
+            Some(level) => run_code(case, &plan, level, self.threads),
+            None => interpret(case, passes::plan::lower(&plan).module, self.threads),
+        }
+    }
+}
+
+fn interpret(case: &Case, module: Module, threads: usize) -> Result<Outputs, String> {
+    let stored = |name: &str| case.weights.get(name).map(Vec::as_slice);
+    let interpreter = Interpreter::<f32>::new(module, stored, threads);
+    let mut interpreter = interpreter.map_err(|e| e.to_string())?;
+    let steps = case.steps.iter().map(|step| {
+        let outputs = interpreter.step(&step.bindings, step.inputs.clone());
+        let outputs = outputs.map_err(|e| e.to_string())?;
+        Ok(outputs.iter().map(|x| owned(x)).collect())
+    });
+    steps.collect()
+}
+
+fn run_code(case: &Case, plan: &Plan, level: Level, threads: usize) -> Result<Outputs, String> {
+    let stored = |name: &str| case.weights.get(name).map(Vec::as_slice);
+    let mut model = CompiledModule::new(plan, level, Fidelity::Exact, threads, stored)?;
+    let steps = case.steps.iter();
+    steps
+        .map(|step| model.step(&step.bindings, &step.inputs))
+        .collect()
 }
 
 /// What the shipped exact rules make of a module.
@@ -75,8 +175,7 @@ pub fn exact_algebra(module: &Module) -> Module {
 
 /// The plan of what the shipped exact rules make of a module, as a module whose functions are kernels.
 pub fn exact_plan(module: &Module) -> Module {
-    let (plan, _) = pipeline::plan(&exact_algebra(module), &PlanOptions::default());
-    passes::plan::lower(&plan)
+    passes::plan::lower(&exact_plan_of(module)).module
 }
 
 /// The tensor with bytes of its own where it borrows a weight's.

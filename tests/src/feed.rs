@@ -2,6 +2,39 @@
 
 use ir::interp::Real;
 use models::Interpreted;
+use runtime::{CompiledModel, Executor, Row};
+
+/// What gives the logits of a step.
+pub trait Model<F> {
+    /// Runs a step: row r is `tokens[r]` at `positions[r]` of sequence `slots[r]`. Gives every row's logits,
+    /// `[rows, vocab]`.
+    fn step(&mut self, tokens: &[u32], positions: &[u32], slots: &[u32]) -> Vec<F>;
+}
+
+impl<F: Real> Model<F> for Interpreted<'_, F> {
+    fn step(&mut self, tokens: &[u32], positions: &[u32], slots: &[u32]) -> Vec<F> {
+        let wanted: Vec<usize> = (0..tokens.len()).collect();
+        let made = Interpreted::step(self, tokens, positions, slots, &wanted);
+        made.unwrap_or_else(|error| panic!("{error}")).logits
+    }
+}
+
+impl Model<f32> for CompiledModel {
+    fn step(&mut self, tokens: &[u32], positions: &[u32], slots: &[u32]) -> Vec<f32> {
+        let each = tokens.iter().zip(positions).zip(slots);
+        let rows = each.map(|((token, position), slot)| Row {
+            token: *token,
+            position: *position,
+            slot: *slot,
+        });
+        let rows: Vec<Row> = rows.collect();
+        let wanted: Vec<usize> = (0..tokens.len()).collect();
+        let mut logits = vec![0.0; rows.len() * self.limits().vocab];
+        let made = Executor::step(self, &rows, &wanted, &mut logits);
+        made.unwrap_or_else(|error| panic!("{error}"));
+        logits
+    }
+}
 
 /// Tokens that go to one slot, from position 0 on.
 pub struct Sequence<'t> {
@@ -14,8 +47,8 @@ pub struct Sequence<'t> {
 /// Runs steps and gives each sequence's logits, `[tokens fed, vocab]`.
 ///
 /// A step is a list of its rows, each the index of a sequence: the row is that sequence's next token.
-pub fn feed<F: Real>(
-    model: &mut Interpreted<F>,
+pub fn feed<F: Copy>(
+    model: &mut impl Model<F>,
     sequences: &[Sequence],
     steps: &[Vec<usize>],
 ) -> Vec<Vec<F>> {
@@ -29,11 +62,9 @@ pub fn feed<F: Real>(
             slots.push(sequences[*s].slot);
             fed[*s] += 1;
         }
-        let wanted: Vec<usize> = (0..rows.len()).collect();
-        let made = model.step(&tokens, &positions, &slots, &wanted);
-        let made = made.unwrap_or_else(|error| panic!("{error}"));
-        let vocab = made.logits.len() / rows.len();
-        for (s, row) in rows.iter().zip(made.logits.chunks(vocab)) {
+        let made = model.step(&tokens, &positions, &slots);
+        let vocab = made.len() / rows.len();
+        for (s, row) in rows.iter().zip(made.chunks(vocab)) {
             logits[*s].extend(row);
         }
     }
@@ -41,7 +72,7 @@ pub fn feed<F: Real>(
 }
 
 /// The logits of a prompt fed to slot 0 so many tokens a step, `[T, vocab]`.
-pub fn feed_prompt<F: Real>(model: &mut Interpreted<F>, tokens: &[u32], chunk: usize) -> Vec<F> {
+pub fn feed_prompt<F: Copy>(model: &mut impl Model<F>, tokens: &[u32], chunk: usize) -> Vec<F> {
     let steps = chunks(0, tokens.len(), chunk);
     feed(model, &[Sequence { slot: 0, tokens }], &steps).concat()
 }

@@ -219,6 +219,18 @@ impl Case {
         Ok(())
     }
 
+    /// Expects these outputs, a list for each step.
+    pub fn expect(&mut self, made: Vec<Vec<Tensor<'static, f32>>>) {
+        for (step, made) in self.steps.iter_mut().zip(made) {
+            step.expected = made.into_iter().map(Some).collect();
+        }
+    }
+
+    /// The text that it was read from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What the executor gives otherwise than the file expects, one line each; nothing when all is well.
     pub fn differences(&self, executor: &dyn Executor) -> Vec<String> {
         let place = format!("{} on {}", self.path.display(), executor.name());
@@ -348,7 +360,7 @@ fn tensor(ty: &Type, bindings: &Bindings, text: &str) -> Result<Tensor<'static, 
 }
 
 /// A tensor's elements as they are written, which is the same for the same bits, and for every NaN.
-fn elements(x: &Tensor<f32>) -> Vec<String> {
+pub fn elements(x: &Tensor<f32>) -> Vec<String> {
     let real = |x: &f32| match *x {
         x if x.is_nan() => "nan".into(),
         x if x.abs() < 1e7 && x.fract() == 0.0 => format!("{x}"),
@@ -370,8 +382,8 @@ fn elements(x: &Tensor<f32>) -> Vec<String> {
     }
 }
 
-/// A weight's bytes, little-endian.
-fn bytes(x: &Tensor<f32>) -> Vec<u8> {
+/// A tensor's bytes, little-endian.
+pub fn bytes(x: &Tensor<f32>) -> Vec<u8> {
     match &x.data {
         Data::Real(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::Int(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),

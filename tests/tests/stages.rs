@@ -4,7 +4,7 @@ use lapidary_tests::executors::{exact_algebra, exact_plan};
 use lapidary_tests::feed::feed_prompt;
 use lapidary_tests::golden::{max_error, recorded};
 use models::{Interpreted, gemma2};
-use passes::pipeline::{self, Options};
+use passes::pipeline::{self, Options, PlanOptions};
 use passes::rules::RuleSet;
 
 #[test]
@@ -30,7 +30,10 @@ fn exact_rules_and_plans_keep_every_bit_and_other_rules_the_bound() {
         assert_eq!(planned, bits(&source), "{}", golden.name());
 
         let (fast, _) = pipeline::algebra(&module, &Options::new(RuleSet::shipped()));
+        let (plan, _) = pipeline::plan(&fast, &PlanOptions::default());
         let fast = logits(fast);
+        let planned = bits(&logits(passes::plan::lower(&plan).module));
+        assert_eq!(planned, bits(&fast), "{}", golden.name());
         assert_ne!(bits(&fast), bits(&source), "{}", golden.name());
         let error = max_error(&fast, &golden.golden.logits_f64);
         assert!(error <= golden.bound(), "{}: {error:e}", golden.name());

@@ -1,7 +1,5 @@
 //! What a kernel costs: the greater of its memory and its arithmetic, and its launch.
 
-use std::collections::BTreeSet;
-
 use ir::{Bindings, Op};
 
 use super::regions::{Group, Regions};
@@ -51,37 +49,34 @@ impl Machine {
 
 /// Bytes read and written, each value once; of what is only gathered from, as much as is gathered.
 fn bytes(regions: &Regions, group: &Group) -> f64 {
-    let reads: BTreeSet<usize> = group.reads(regions).collect();
-    let read = |r: &usize| {
-        let mut used = 0.0;
-        for v in group.values.iter() {
-            let info = &regions.values[v];
-            for (i, _) in info.operands.iter().enumerate().filter(|(_, o)| *o == r) {
-                used += match info.op {
-                    Some(Op::Put) if i == 0 => 0.0,
-                    Some(Op::Take) if i == 0 => info.bytes,
-                    _ => regions.values[*r].bytes,
-                };
-            }
+    let mut used = vec![0.0f64; regions.values.len()];
+    for v in group.values.iter() {
+        let info = &regions.values[v];
+        for (i, operand) in info.operands.iter().enumerate() {
+            used[*operand] += match info.op {
+                Some(Op::Put) if i == 0 => 0.0,
+                Some(Op::Take) if i == 0 => info.bytes,
+                _ => regions.values[*operand].bytes,
+            };
         }
-        used.min(regions.values[*r].bytes)
-    };
-    let written = |o: &usize| {
-        let info = &regions.values[*o];
+    }
+    let read = |r: usize| used[r].min(regions.values[r].bytes);
+    let written = |o: usize| {
+        let info = &regions.values[o];
         match (info.op, &info.operands[..]) {
             (Some(Op::Put), [_, _, _, rows]) => regions.values[*rows].bytes,
             _ => info.bytes,
         }
     };
-    reads.iter().map(read).sum::<f64>() + group.outputs.iter().map(written).sum::<f64>()
+    group.reads.iter().map(read).sum::<f64>() + group.outputs.iter().map(written).sum::<f64>()
 }
 
 /// Floating-point operations, a value's as often as it is computed.
 fn flops(regions: &Regions, group: &Group) -> f64 {
     let values: Vec<usize> = group.values.iter().collect();
     let mut times = vec![0.0f64; regions.values.len()];
-    for output in &group.outputs {
-        times[*output] = 1.0;
+    for output in group.outputs.iter() {
+        times[output] = 1.0;
     }
     let mut total = 0.0;
     for v in values.into_iter().rev() {

@@ -60,12 +60,12 @@ pub fn fuse(
     let groups = search.kernels(&choice, most);
     let cost = search.cost(&choice, most);
     let kernels = groups.iter().map(|group| {
-        let outputs: Vec<ValueId> = group.outputs.iter().copied().map(ValueId).collect();
+        let outputs: Vec<ValueId> = group.outputs.iter().map(ValueId).collect();
         let root = *outputs.last().expect("a kernel writes something");
         Kernel {
             name: format!("k.{}", function.values[root.0].name),
             values: group.values.iter().map(ValueId).collect(),
-            reads: group.reads(search.regions()).map(ValueId).collect(),
+            reads: group.reads.iter().map(ValueId).collect(),
             outputs,
             space: space(function, root),
             template: group.template,

@@ -1,6 +1,7 @@
 //! From choices to kernels: the regions connected by operands computed in place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 
 use ir::{Bindings, Def, Dim, Dims, Function, Op, Site, ValueId};
 
@@ -9,31 +10,57 @@ use super::template::follows;
 use super::uses::Edge;
 use crate::plan::{Template, space};
 
-/// A set of values.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Set(Vec<u64>);
+/// A set of a function's values, one bit for each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Set(Box<[u64]>);
 
 impl Set {
-    fn insert(&mut self, value: usize) {
-        let word = value / 64;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
+    /// These of so many values.
+    fn of(count: usize, values: impl IntoIterator<Item = usize>) -> Set {
+        let mut set = Set(vec![0; count.div_ceil(64)].into());
+        for value in values {
+            set.0[value / 64] |= 1 << (value % 64);
         }
-        self.0[word] |= 1 << (value % 64);
+        set
     }
 
     /// Whether a value is in it.
     pub fn contains(&self, value: usize) -> bool {
-        self.0
-            .get(value / 64)
-            .is_some_and(|w| w >> (value % 64) & 1 == 1)
+        self.0[value / 64] >> (value % 64) & 1 == 1
     }
 
-    fn extend(&mut self, other: &Set) {
-        self.0.resize(self.0.len().max(other.0.len()), 0);
+    /// The last of its values.
+    pub fn last(&self) -> Option<usize> {
+        let (i, word) = self.0.iter().enumerate().rfind(|(_, word)| **word != 0)?;
+        Some(i * 64 + 63 - word.leading_zeros() as usize)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    fn is_within(&self, other: &Set) -> bool {
+        self.0.iter().zip(&other.0).all(|(a, b)| a & !b == 0)
+    }
+
+    /// Each word made of those of this set and another.
+    fn with(mut self, other: &Set, each: impl Fn(u64, u64) -> u64) -> Set {
         for (word, other) in self.0.iter_mut().zip(&other.0) {
-            *word |= other;
+            *word = each(*word, *other);
         }
+        self
+    }
+
+    fn or(self, other: &Set) -> Set {
+        self.with(other, |a, b| a | b)
+    }
+
+    fn and(self, other: &Set) -> Set {
+        self.with(other, |a, b| a & b)
+    }
+
+    fn without(self, other: &Set) -> Set {
+        self.with(other, |a, b| a & !b)
     }
 
     /// Its values, in order.
@@ -57,6 +84,10 @@ pub struct Info {
     pub op: Option<Op>,
     /// Its operands.
     pub operands: Vec<usize>,
+    /// Its operands, as a set.
+    used: Set,
+    /// The iteration space of a kernel with this root: equal numbers for equal spaces.
+    space: usize,
     /// How often each operand is evaluated, in a kernel that computes it in place, for this one's one.
     pub repeats: Vec<f64>,
     /// Floating-point operations to make it once.
@@ -76,6 +107,14 @@ pub struct Regions<'f> {
     pub edges: Vec<Edge>,
     /// For a consumer and an operand's place, the index of their edge.
     choice: BTreeMap<(usize, usize), usize>,
+    /// The values that ops make.
+    made: Set,
+    /// The values that take arithmetic.
+    work: Set,
+    /// The results that ops make.
+    results: Set,
+    /// What was found of sets before: choices near one another have most sets in common.
+    templates: RefCell<HashMap<Set, Option<Option<Template>>>>,
 }
 
 /// A kernel in the making.
@@ -83,22 +122,12 @@ pub struct Regions<'f> {
 pub struct Group {
     /// What it computes.
     pub values: Set,
-    /// What it writes, in order.
-    pub outputs: BTreeSet<usize>,
+    /// What it reads.
+    pub reads: Set,
+    /// What it writes.
+    pub outputs: Set,
     /// Its template.
     pub template: Option<Template>,
-}
-
-impl Group {
-    /// What it reads.
-    pub fn reads(&self, regions: &Regions) -> impl Iterator<Item = usize> {
-        let operands = self.values.iter().flat_map(|v| &regions.values[v].operands);
-        let read: BTreeSet<usize> = operands
-            .copied()
-            .filter(|o| !self.values.contains(*o))
-            .collect();
-        read.into_iter()
-    }
 }
 
 impl<'f> Regions<'f> {
@@ -106,16 +135,25 @@ impl<'f> Regions<'f> {
     pub fn new(function: &'f Function, dims: &Dims, machine: &Machine) -> Regions<'f> {
         let bindings = dims.upper_bounds(&machine.bindings);
         let count = |dim: Dim| dim.eval(&bindings).unwrap_or(0) as f64;
+        let all = function.values.len();
         let mut regions = Regions {
             function,
             values: Vec::new(),
             edges: Vec::new(),
             choice: BTreeMap::new(),
+            made: Set::of(all, []),
+            work: Set::of(all, []),
+            results: Set::of(all, function.results.iter().map(|r| r.0)),
+            templates: RefCell::default(),
         };
+        let mut spaces: BTreeMap<Vec<Dim>, usize> = BTreeMap::new();
         for (v, value) in function.values.iter().enumerate() {
+            let next = spaces.len();
             let mut info = Info {
                 op: None,
                 operands: vec![],
+                used: Set::of(all, []),
+                space: *spaces.entry(space(function, ValueId(v))).or_insert(next),
                 repeats: vec![],
                 flops: 0.0,
                 bytes: count(value.ty.bytes()),
@@ -144,6 +182,7 @@ impl<'f> Regions<'f> {
                     count(value.ty.elements()),
                 );
                 info.inlined = operands.is_empty() || value.ty.dtype.is_block();
+                info.used = Set::of(all, operands.iter().map(|o| o.0));
             }
             for (operand, value) in info.operands.iter().copied().enumerate() {
                 let used: &Info = &regions.values[value];
@@ -159,6 +198,13 @@ impl<'f> Regions<'f> {
             }
             regions.values.push(info);
         }
+        let that = |is: fn(&Info) -> bool| {
+            let infos = regions.values.iter().enumerate();
+            Set::of(all, infos.filter(|(_, info)| is(info)).map(|(v, _)| v))
+        };
+        regions.made = that(|info| info.op.is_some());
+        regions.work = that(|info| info.flops > 0.0);
+        regions.results = regions.results.and(&regions.made);
         regions
     }
 
@@ -166,46 +212,54 @@ impl<'f> Regions<'f> {
     /// Where that would follow no template, or compute something more than `most` times, it is read.
     pub fn kernels(&self, choice: &[bool], most: f64) -> Vec<Group> {
         let regions = self.closures(choice, most);
-        let params = |v: &usize| self.values[*v].op.is_some();
-        let results: BTreeSet<usize> = self
-            .function
-            .results
-            .iter()
-            .map(|r| r.0)
-            .filter(params)
-            .collect();
-        let mut written = results.clone();
-        let mut open: Vec<usize> = results.iter().copied().collect();
+        let mut written = self.results.clone();
+        let mut open: Vec<usize> = written.iter().collect();
         let mut groups: Vec<Option<Group>> = Vec::new();
-        let mut maker: BTreeMap<usize, usize> = BTreeMap::new();
         while let Some(root) = open.pop() {
-            let group = Group {
-                values: regions[root].clone(),
-                outputs: [root].into(),
-                template: self.follows(&regions[root]).flatten(),
-            };
-            let reads = group.reads(self).filter(params);
-            open.extend(reads.filter(|r| written.insert(*r)));
-            maker.insert(root, groups.len());
+            let values = regions[root].clone();
+            let template = self.follows(&values).flatten();
+            let group = self.group(values, self.set([root]), template);
+            let found = group.reads.clone().and(&self.made).without(&written);
+            open.extend(found.iter());
+            written = written.or(&found);
             groups.push(Some(group));
         }
+        let mut roots: Vec<usize> = written.iter().collect();
+        roots.reverse();
         for computed in [true, false] {
-            for root in written.iter().rev() {
-                self.join(*root, computed, &mut groups, &mut maker);
+            for root in &roots {
+                self.join(*root, computed, &mut groups);
             }
         }
-        self.prune(&mut groups, &results);
-        let groups: Vec<Group> = groups.into_iter().flatten().collect();
-        let makers = groups.iter().enumerate();
-        let makers = makers.flat_map(|(i, g)| g.outputs.iter().map(move |o| (*o, i)));
-        let refs: Vec<Option<&Group>> = groups.iter().map(Some).collect();
-        let order = self.order(&refs, &makers.collect());
+        self.prune(&mut groups);
+        let refs: Vec<Option<&Group>> = groups.iter().map(Option::as_ref).collect();
+        let order = self.order(&refs);
         let order = order.expect("kernels were joined only where an order is left");
-        order.into_iter().map(|i| groups[i].clone()).collect()
+        order.into_iter().filter_map(|i| groups[i].take()).collect()
+    }
+
+    fn set(&self, values: impl IntoIterator<Item = usize>) -> Set {
+        Set::of(self.values.len(), values)
+    }
+
+    fn group(&self, values: Set, outputs: Set, template: Option<Template>) -> Group {
+        let operands = values.iter().map(|v| &self.values[v].used);
+        let operands = operands.fold(self.set([]), Set::or);
+        Group {
+            reads: operands.without(&values),
+            values,
+            outputs,
+            template,
+        }
     }
 
     fn follows(&self, set: &Set) -> Option<Option<Template>> {
-        follows(self.function, set.iter())
+        if let Some(found) = self.templates.borrow().get(set) {
+            return *found;
+        }
+        let found = follows(self.function, set.iter());
+        self.templates.borrow_mut().insert(set.clone(), found);
+        found
     }
 
     /// What each value needs computed beside it, itself included.
@@ -215,20 +269,16 @@ impl<'f> Regions<'f> {
         let mut peaks: Vec<f64> = Vec::new();
         let mut dots: Vec<bool> = Vec::new();
         for (v, info) in self.values.iter().enumerate() {
-            let mut set = Set::default();
+            let mut set = self.set(info.op.map(|_| v));
             let mut peak = f64::from(info.flops > 0.0);
             let mut dot = info.op == Some(Op::Dot);
-            if info.op.is_some() {
-                set.insert(v);
-            }
             for (i, operand) in info.operands.iter().enumerate() {
                 let used = &self.values[*operand];
                 let chosen = self.choice.get(&(v, i)).is_some_and(|c| choice[*c]);
                 if !chosen && !used.inlined {
                     continue;
                 }
-                let mut joined = set.clone();
-                joined.extend(&closures[*operand]);
+                let joined = set.clone().or(&closures[*operand]);
                 let above = peak.max(peaks[*operand] * info.repeats[i]);
                 let legal = || {
                     above <= most && (!(dot || dots[*operand]) || self.follows(&joined).is_some())
@@ -247,56 +297,34 @@ impl<'f> Regions<'f> {
 
     /// Makes the outputs of a root's kernel those of another: of one that computes them anyway (`computed`),
     /// or of one over the same space that shares work with it. A kernel that would then wait for itself is passed over.
-    fn join(
-        &self,
-        root: usize,
-        computed: bool,
-        groups: &mut [Option<Group>],
-        maker: &mut BTreeMap<usize, usize>,
-    ) {
-        let own = maker[&root];
-        for other in 0..groups.len() {
+    fn join(&self, root: usize, computed: bool, groups: &mut [Option<Group>]) {
+        let makes = |g: &Option<Group>| g.as_ref().is_some_and(|g| g.outputs.contains(root));
+        let own = groups.iter().position(makes);
+        let own = own.expect("what is written has a kernel");
+        for other in (0..groups.len()).filter(|other| *other != own) {
             let (Some(mine), Some(group)) = (&groups[own], &groups[other]) else {
                 continue;
             };
-            if other == own {
-                continue;
-            }
-            let top = |g: &Group| {
-                g.outputs
-                    .last()
-                    .copied()
-                    .map(|o| space(self.function, ValueId(o)))
-            };
-            let shared = |v: usize| group.values.contains(v) && self.values[v].flops > 0.0;
             let related = if computed {
-                mine.outputs.iter().all(|o| group.values.contains(*o))
+                mine.outputs.is_within(&group.values)
             } else {
-                top(mine) == top(group) && mine.values.iter().any(shared)
+                let top = |g: &Group| g.outputs.last().map(|o| self.values[o].space);
+                let shared = || mine.values.clone().and(&group.values).and(&self.work);
+                top(mine) == top(group) && !shared().is_empty()
             };
             if !related {
                 continue;
             }
-            let mut values = group.values.clone();
-            values.extend(&mine.values);
+            let values = group.values.clone().or(&mine.values);
             let Some(template) = self.follows(&values) else {
                 continue;
             };
-            let outputs = group.outputs.union(&mine.outputs).copied().collect();
-            let joined = Group {
-                values,
-                outputs,
-                template,
-            };
+            let outputs = group.outputs.clone().or(&mine.outputs);
+            let joined = self.group(values, outputs, template);
             let mut trial: Vec<Option<&Group>> = groups.iter().map(Option::as_ref).collect();
             trial[own] = None;
             trial[other] = Some(&joined);
-            let mut makers = maker.clone();
-            for output in &mine.outputs {
-                makers.insert(*output, other);
-            }
-            if self.order(&trial, &makers).is_some() {
-                *maker = makers;
+            if self.order(&trial).is_some() {
                 groups[own] = None;
                 groups[other] = Some(joined);
                 return;
@@ -305,21 +333,15 @@ impl<'f> Regions<'f> {
     }
 
     /// Drops outputs that are no results and that no kernel reads any more.
-    fn prune(&self, groups: &mut [Option<Group>], results: &BTreeSet<usize>) {
+    fn prune(&self, groups: &mut [Option<Group>]) {
         loop {
-            let read: BTreeSet<usize> = groups
-                .iter()
-                .flatten()
-                .flat_map(|g| g.reads(self))
-                .collect();
+            let reads = groups.iter().flatten().map(|g| &g.reads);
+            let needed = reads.fold(self.results.clone(), Set::or);
             let mut changed = false;
             for slot in groups.iter_mut() {
                 let Some(group) = slot else { continue };
-                let before = group.outputs.len();
-                group
-                    .outputs
-                    .retain(|o| results.contains(o) || read.contains(o));
-                changed |= group.outputs.len() != before;
+                changed |= !group.outputs.is_within(&needed);
+                group.outputs = group.outputs.clone().and(&needed);
                 if group.outputs.is_empty() {
                     *slot = None;
                 }
@@ -331,28 +353,22 @@ impl<'f> Regions<'f> {
     }
 
     /// An order in which each kernel comes after those it reads from, if there is one.
-    fn order(
-        &self,
-        groups: &[Option<&Group>],
-        maker: &BTreeMap<usize, usize>,
-    ) -> Option<Vec<usize>> {
-        let mut waiting: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    fn order(&self, groups: &[Option<&Group>]) -> Option<Vec<usize>> {
+        // Of the kernels that can run, the one that the source comes to first.
+        let mut waiting: Vec<(Option<usize>, usize, &Group)> = Vec::new();
         for (i, group) in groups.iter().enumerate() {
-            if let Some(group) = group {
-                let from = group.reads(self).filter_map(|r| maker.get(&r)).copied();
-                waiting.insert(i, from.collect());
-            }
+            waiting.extend(group.map(|g| (g.outputs.last(), i, g)));
         }
+        waiting.sort_unstable_by_key(|(root, i, _)| (*root, *i));
+        let mut missing = self.made.clone();
         let mut order = Vec::new();
         while !waiting.is_empty() {
-            // Of those that can run, the one that the source comes to first.
-            let ready = waiting.iter().filter(|(_, from)| from.is_empty());
-            let root = |i: usize| groups[i].and_then(|g| g.outputs.last().copied());
-            let next = *ready.min_by_key(|(i, _)| root(**i))?.0;
-            waiting.remove(&next);
-            for from in waiting.values_mut() {
-                from.remove(&next);
-            }
+            let ready = |(_, _, group): &(_, _, &Group)| {
+                let reads = group.reads.0.iter().zip(&missing.0);
+                reads.into_iter().all(|(a, b)| a & b == 0)
+            };
+            let (_, next, group) = waiting.remove(waiting.iter().position(ready)?);
+            missing = missing.without(&group.outputs);
             order.push(next);
         }
         Some(order)

@@ -36,6 +36,10 @@ type Labels = Vec<Axis>;
 /// Without a dot a region needs no template (`Some(None)`). After a dot only pointwise work, views and a
 /// `put` may follow. Where that dot has batch axes, rows of its result may be reduced, and a second dot
 /// may contract axes that are free in the first, over the same batch axes: attention.
+///
+/// Batch axes tell attention from a projection, its norm and the next projection, which are otherwise the
+/// same. The row work makes one worker's of what a dot without batches shares among workers by its free
+/// axes, all of it in a step of one row. A single head fuses where it is a batch axis of length 1.
 pub fn template_of(function: &Function, values: &[ValueId]) -> Option<Option<Template>> {
     follows(function, values.iter().map(|v| v.0))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ir::{Bindings, Dims, Module, Op, Place, Type, ValueId};
+use ir::{Dims, Module, Op, Place, Type, ValueId};
 
 use super::{Kernel, op};
 
@@ -26,11 +26,10 @@ pub struct Buffers {
     pub in_place: BTreeMap<ValueId, bool>,
 }
 
-/// Bytes of a type at the upper bounds of the dims' symbols.
+/// The most bytes that a type can have.
 fn bytes(ty: &Type, dims: &Dims) -> u64 {
-    let bindings = dims.upper_bounds(&Bindings::default());
-    let bytes = ty.bytes().eval(&bindings).unwrap_or(0);
-    u64::try_from(bytes).unwrap_or(0)
+    let (_, most) = dims.range(&ty.bytes()).unwrap_or_default();
+    u64::try_from(most).unwrap_or(0)
 }
 
 /// The life of a written value.
@@ -118,6 +117,12 @@ pub fn check(
     let mut placed: Vec<(Life, Slot)> = Vec::new();
     for value in kernels.iter().flat_map(|k| &k.outputs) {
         if function.results.contains(value) {
+            if buffers.slots.contains_key(value) {
+                return Err((
+                    *value,
+                    "a result lies where the caller says, not in the arena",
+                ));
+            }
             if matches!(op(function, *value), Some((Op::Put, _))) {
                 match buffers.in_place.get(value) {
                     None => return Err((*value, "in place or a copy, the plan does not say")),

@@ -1,6 +1,6 @@
 //! A plan to a module whose functions are the kernels, which the interpreter runs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ir::{
     Attr, Call, Def, Function, FunctionId, Local, LocalId, Module, Op, Place, Type, Value, ValueId,
@@ -9,11 +9,24 @@ use ir::{
 
 use super::{Kernel, Plan};
 
+/// A plan as a module, and where in the arena its step's values lie.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lowered {
+    /// The source module with one function for each kernel in place of its functions, and one call of it
+    /// for each time that the kernel runs.
+    pub module: Module,
+    /// Locals of the step that kernels of one call of the source's step hand to one another: offset and
+    /// bytes in the arena ([`super::Buffers::slots`]), which is free for the next call when the last of these
+    /// kernels has run. All other locals (inputs, results of the source's calls, and values held for a
+    /// copy) have no place in it.
+    pub slots: BTreeMap<LocalId, (u64, u64)>,
+}
+
 /// The module that runs the plan's kernels, one function each, in place of its functions.
 ///
 /// # Panics
 /// If the plan does not verify.
-pub fn lower(plan: &Plan) -> Module {
+pub fn lower(plan: &Plan) -> Lowered {
     let source = &plan.module;
     let mut module = source.clone();
     module.functions.clear();
@@ -23,7 +36,10 @@ pub fn lower(plan: &Plan) -> Module {
         plan,
         names: HashSet::new(),
         kernels: Vec::new(),
-        module,
+        lowered: Lowered {
+            module,
+            slots: BTreeMap::new(),
+        },
     };
     for (function, planned) in source.functions.iter().zip(&plan.functions) {
         let ids = planned.kernels.iter();
@@ -32,13 +48,13 @@ pub fn lower(plan: &Plan) -> Module {
     }
     for call in &source.prepare {
         let calls = lowering.call(call, true);
-        lowering.module.prepare.extend(calls);
+        lowering.lowered.module.prepare.extend(calls);
     }
     for call in &source.step.calls {
         let calls = lowering.call(call, false);
-        lowering.module.step.calls.extend(calls);
+        lowering.lowered.module.step.calls.extend(calls);
     }
-    lowering.module
+    lowering.lowered
 }
 
 struct Lowering<'p> {
@@ -47,7 +63,7 @@ struct Lowering<'p> {
     names: HashSet<String>,
     /// For each function of the plan, its kernels' functions.
     kernels: Vec<Vec<FunctionId>>,
-    module: Module,
+    lowered: Lowered,
 }
 
 /// The first of `name`, `name.1`, `name.2`, … that is not taken.
@@ -62,8 +78,8 @@ impl Lowering<'_> {
     fn add(&mut self, mut function: Function) -> FunctionId {
         function.name = fresh(function.name, |n| self.names.contains(n));
         self.names.insert(function.name.clone());
-        self.module.functions.push(function);
-        FunctionId(self.module.functions.len() - 1)
+        self.lowered.module.functions.push(function);
+        FunctionId(self.lowered.module.functions.len() - 1)
     }
 
     fn kernel(&mut self, source: &Function, kernel: &Kernel) -> FunctionId {
@@ -117,13 +133,13 @@ impl Lowering<'_> {
     fn between(&mut self, name: &str, ty: &Type, prepare: bool) -> Place {
         let (name, ty) = (name.to_string(), ty.clone());
         if prepare {
-            let weights = &mut self.module.weights;
+            let weights = &mut self.lowered.module.weights;
             let name = fresh(name, |n| weights.iter().any(|w| w.name == n));
             let source = WeightSource::Prepared;
             weights.push(Weight { name, ty, source });
             return Place::Weight(WeightId(weights.len() - 1));
         }
-        let locals = &mut self.module.step.locals;
+        let locals = &mut self.lowered.module.step.locals;
         let name = fresh(name, |n| locals.iter().any(|l| l.name == n));
         locals.push(Local { name, ty });
         Place::Local(LocalId(locals.len() - 1))
@@ -132,7 +148,8 @@ impl Lowering<'_> {
     fn call(&mut self, call: &Call, prepare: bool) -> Vec<Call> {
         let plan = self.plan;
         let function = &plan.module.functions[call.function.0];
-        let kernels = &plan.functions[call.function.0].kernels;
+        let planned = &plan.functions[call.function.0];
+        let kernels = &planned.kernels;
         let mut places: HashMap<ValueId, Place> = HashMap::new();
         for (i, arg) in call.args.iter().enumerate() {
             places.insert(ValueId(i), *arg);
@@ -159,6 +176,11 @@ impl Lowering<'_> {
                     given => given,
                 };
                 let place = place.unwrap_or_else(|| self.between(&value.name, &value.ty, prepare));
+                if let (Place::Local(local), Some(slot)) =
+                    (place, planned.buffers.slots.get(output))
+                {
+                    self.lowered.slots.insert(local, *slot);
+                }
                 results.push(place);
                 places.insert(*output, place);
             }

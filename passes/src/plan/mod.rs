@@ -11,7 +11,7 @@ pub mod text;
 mod verify;
 
 pub use buffers::Buffers;
-pub use lower::lower;
+pub use lower::{Lowered, lower};
 pub use verify::{PlanError, verify};
 
 use ir::{Def, Dim, Function, Module, Op, ValueId};

@@ -72,15 +72,25 @@ fn write_function(
     writeln!(out, "}}")
 }
 
-/// Reads a plan's text. Names are resolved here; whether the plan is legal is for [`super::verify`] to say.
-pub fn parse(text: &str) -> Result<Plan, TextError> {
+/// Whether a text is a plan's: a module's text has no `plan` in it.
+pub fn is_plan(text: &str) -> bool {
+    first_plan(text).is_some()
+}
+
+/// Where the first function's plan begins.
+fn first_plan(text: &str) -> Option<usize> {
     let lines = text.split_inclusive('\n').scan(0, |at, line| {
         let start = *at;
         *at += line.len();
         Some((start, line))
     });
     let mut plans = lines.filter(|(_, line)| line.starts_with("plan ") && line.contains('{'));
-    let cut = plans.next().map_or(text.len(), |(start, _)| start);
+    plans.next().map(|(start, _)| start)
+}
+
+/// Reads a plan's text. Names are resolved here; whether the plan is legal is for [`super::verify`] to say.
+pub fn parse(text: &str) -> Result<Plan, TextError> {
+    let cut = first_plan(text).unwrap_or(text.len());
     let mut plan = Plan {
         module: ir::text::parse(&text[..cut])?,
         functions: Vec::new(),

@@ -1,0 +1,155 @@
+//! Kernels in, loop nests out.
+
+use lapidary_backends::loops::{Form, Shown, schedule};
+
+/// The nests of a module's functions, each taken as one kernel.
+fn nests(text: &str, form: Form) -> String {
+    let module = ir::text::parse(text).unwrap_or_else(|error| panic!("{error}"));
+    ir::verify(&module).unwrap_or_else(|error| panic!("{error}"));
+    let functions = module.functions.iter();
+    let nests = functions.map(|f| Shown(&schedule(f, &module.dims, form), f).to_string());
+    nests.collect()
+}
+
+/// A norm before a projection, whose result is cut into heads: rows stay whole, columns are tiled by heads.
+const PROJECTION: &str = "
+module projection
+
+dim R in 1..512
+
+weight @w: bf16[1024, 96]
+
+fn project(%x: f32[R, 96], %w: bf16[1024, 96]) {
+  %squares: f32[R, 96] = mul(%x, %x)
+  %sum: f32[R] = reduce_sum(%squares) {axes = [1]}
+  %scale: f32[R] = rsqrt(%sum)
+  %scales: f32[R, 96] = broadcast(%scale) {shape = [R, 96], axes = [0]}
+  %normed: f32[R, 96] = mul(%x, %scales)
+  %wide: f32[1024, 96] = cast(%w) {to = f32}
+  %flat: f32[R, 1024] = dot(%normed, %wide) {a_batch = [], b_batch = [], a_contract = [1], b_contract = [1]}
+  %heads: f32[R, 8, 128] = reshape(%flat) {shape = [R, 8, 128]}
+  %left: f32[R, 8, 64] = slice(%heads) {axis = 2, start = 0, stop = 64}
+  %right: f32[R, 8, 64] = slice(%heads) {axis = 2, start = 64, stop = 128}
+  %turned: f32[R, 8, 128] = concat(%right, %left) {axis = 2}
+  return %normed, %turned
+}
+
+step(%x: f32[R, 96]) {
+  %normed: f32[R, 96], %turned: f32[R, 8, 128] = project(%x, @w)
+  return %normed, %turned
+}
+";
+
+#[test]
+fn a_projections_columns_are_tiled_by_what_its_result_keeps_together() {
+    let exact = nests(PROJECTION, Form::default());
+    assert_eq!(
+        exact,
+        "\
+nest project scratch 230400 {
+  tile 0 of R by 256
+  tile 1 of 1024 by 128
+  reduce %sum[tile 0] to 0 by [1]
+  map %normed[tile 0, 96] to 1024 by [96, 1]
+  once copy %normed[tile 0, 96] to result 0
+  dot %flat[tile 0, tile 1] to 99328 by [128, 1]
+  map %turned[tile 0, tile 1 * 1/128, 128] to result 1
+}
+"
+    );
+}
+
+#[test]
+fn a_dot_over_bf16_weights_takes_rounded_rows_where_that_is_allowed() {
+    let form = Form {
+        narrow_dots: true,
+        in_place: false,
+    };
+    let fast = nests(PROJECTION, form);
+    assert!(fast.contains("narrow %normed[tile 0, 96]"), "{fast}");
+    assert!(fast.contains("dot.bf16 %flat[tile 0, tile 1]"), "{fast}");
+}
+
+/// Keys that are read where they lie, scores, their softmax, values: cut by rows and heads, so that a
+/// tile's scores are one row of one head.
+const ATTENTION: &str = "
+module attention
+
+dim R in 1..64
+dim K in 1..4096
+
+fn attend(%q: f32[R, 4, 64], %k: f32[K, 4, 64], %v: f32[K, 4, 64]) {
+  %scores: f32[4, R, K] = dot(%q, %k) {a_batch = [1], b_batch = [1], a_contract = [2], b_contract = [2]}
+  %most: f32[4, R] = reduce_max(%scores) {axes = [2]}
+  %mosts: f32[4, R, K] = broadcast(%most) {shape = [4, R, K], axes = [0, 1]}
+  %less: f32[4, R, K] = sub(%scores, %mosts)
+  %weights: f32[4, R, K] = exp(%less)
+  %sum: f32[4, R] = reduce_sum(%weights) {axes = [2]}
+  %mixed: f32[4, R, 64] = dot(%weights, %v) {a_batch = [0], b_batch = [1], a_contract = [2], b_contract = [0]}
+  %sums: f32[4, R, 64] = broadcast(%sum) {shape = [4, R, 64], axes = [0, 1]}
+  %out: f32[4, R, 64] = div(%mixed, %sums)
+  return %out
+}
+
+step(%q: f32[R, 4, 64], %k: f32[K, 4, 64], %v: f32[K, 4, 64]) {
+  %out: f32[4, R, 64] = attend(%q, %k, %v)
+  return %out
+}
+";
+
+#[test]
+fn attention_is_tiled_by_its_batch_axes_with_the_scores_of_a_tile_in_scratch() {
+    assert_eq!(
+        nests(ATTENTION, Form::default()),
+        "\
+nest attend scratch 2114048 {
+  tile 0 of 4 by 1
+  dot %scores[tile 0, R, K] to 0 by [262144, 4096, 1]
+  reduce %most[tile 0, R] to 1048576 by [64, 1]
+  map %weights[tile 0, R, K] to 1048832 by [262144, 4096, 1]
+  reduce %sum[tile 0, R] to 2097408 by [64, 1]
+  dot %mixed[tile 0, R, 64] to 2097664 by [4096, 64, 1]
+  map %out[tile 0, R, 64] to result 0
+}
+"
+    );
+}
+
+/// Rows are put in order, so a kernel that puts is not cut along them.
+const PUT: &str = "
+module keep
+
+dim R in 1..64
+
+state $s: f32[2, 128, 4, 16]
+
+fn keep(%s: f32[2, 128, 4, 16], %slots: i32[R], %at: i32[R], %rows: f32[R, 4, 16]) {
+  %twice: f32[R, 4, 16] = add(%rows, %rows)
+  %next: f32[2, 128, 4, 16] = put(%s, %slots, %at, %twice)
+  return %next
+}
+
+step(%slots: i32[R], %at: i32[R], %rows: f32[R, 4, 16]) {
+  $s = keep($s, %slots, %at, %rows)
+  return
+}
+";
+
+#[test]
+fn rows_that_are_put_are_not_shared_between_workers() {
+    let form = Form {
+        narrow_dots: false,
+        in_place: true,
+    };
+    assert_eq!(
+        nests(PUT, form),
+        "\
+nest keep scratch 0 {
+  tile 0 of 4 by 4
+  put %next[R, tile 0, 16] to result 0
+}
+"
+    );
+    let copied = nests(PUT, Form::default());
+    assert!(!copied.contains("tile"), "{copied}");
+}
