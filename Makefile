@@ -8,9 +8,10 @@ help: ## list what make can do here
 setup: ## install what building needs (Debian 12; does nothing where it is there)
 	@./setup.sh
 
-demo: setup ## build Lapidary and ask the tiny checkpoint a question
+demo: setup ## build Lapidary, compile the tiny checkpoint to ./gemma-tiny and ask that file
 	cargo build --release --locked --package lapidary
-	$(built)/release/lapidary run models/tiny --backend interp --fidelity exact --temperature 0 "What is the capital of France?"
+	$(built)/release/lapidary compile models/tiny -o gemma-tiny
+	./gemma-tiny --temperature 0 "What is the capital of France?"
 
 test: setup ## check format and lints, run every test
 	cargo fmt --all --check

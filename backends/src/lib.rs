@@ -13,8 +13,9 @@
 //! - [`compile`] does all of it for the CPU; [`emit`] shows the code on the way.
 //!
 //! In the exact fidelity every kernel computes the bits that the interpreter computes: reductions in 16 lanes,
-//! functions by the definitions of [`ir::math`], nothing contracted. In the fast fidelity dots over bf16
-//! weights round their other operand to bf16 where the CPU has products of bf16 pairs.
+//! functions by the definitions of [`ir::math`], nothing contracted. In the fast fidelity a dot may sum in
+//! another order, and one over bf16 weights rounds its other operand to bf16 where the CPU has products of
+//! bf16 pairs.
 
 mod error;
 pub mod llvm;
@@ -36,7 +37,7 @@ use runtime::{Image, Level, Program};
 pub enum Fidelity {
     /// The same bits.
     Exact,
-    /// Products of bf16 pairs where the CPU has them.
+    /// Sums in any order, and products of bf16 pairs where the CPU has them.
     Fast,
 }
 
@@ -98,6 +99,7 @@ pub fn compile(
             context: &context,
             module: &code,
             target: &target,
+            ordered: options.fidelity == Fidelity::Exact,
             dims: &module.dims,
         };
         let written = &mut |n| progress(i * names.len() + n, of);
@@ -132,6 +134,7 @@ pub fn emit(plan: &Plan, level: Level, options: &Options, what: Emit) -> Result<
         context: &context,
         module: &code,
         target: &target,
+        ordered: options.fidelity == Fidelity::Exact,
         dims: &lowered.module.dims,
     };
     write(&lowered.module, shared, options.fidelity, &mut |_| {})?;

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 
 use ir::DType;
 use models::{Checkpoint, Config, LayerKind};
+use runtime::Buffer;
 
-use crate::backend::{context, exact_shape};
+use crate::backend::{Fidelity, context, exact_shape};
+use crate::compile::{CompileOptions, Scope, compile};
 use crate::error::Error;
+use crate::machine::{MachineArgs, planned_for};
+use crate::progress::Progress;
 use crate::table;
 
 /// Arguments of `info`.
@@ -20,9 +24,19 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_context: Option<u32>,
 
-    /// Prompt tokens per step, for the size of the KV cache
+    /// Prompt tokens per step, for the memory of the program and its KV cache
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     prefill_chunk: u32,
+
+    /// How faithful the compiled program is, whose memory is foretold
+    #[arg(long, value_enum, default_value_t = Fidelity::Fast)]
+    fidelity: Fidelity,
+
+    #[command(flatten)]
+    options: CompileOptions,
+
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 /// Runs the command.
@@ -101,6 +115,31 @@ pub fn run(args: &Args) -> Result<(), Error> {
         rows.push(row(format.name(), table::bytes(shape.cache_bytes(c))));
     }
     table::print(&mut out, &rows)?;
+
+    let machine = planned_for(args.machine.machine()?.as_ref());
+    let options = &args.options;
+    let mut build = options.build(args.fidelity, context, Scope::Anywhere, machine)?;
+    build.rows = (args.prefill_chunk as usize).min(context);
+    let program = compile(&checkpoint, &build, &Progress::in_terminal())?.program;
+    let fidelity = args.fidelity.name();
+    let (kernels, launches) = (program.kernels.len(), program.launches.len());
+    writeln!(
+        out,
+        "\nMemory of the compiled program, {fidelity}, {} rows a step, {kernels} kernels, {launches} launches:",
+        build.rows
+    )?;
+    let all = |buffers: &[Buffer]| buffers.iter().map(|b| b.bytes).sum::<u64>();
+    let weights = program.weights.iter().map(|w| w.bytes).sum();
+    let given = all(&program.inputs) + all(&program.outputs);
+    let parts = [
+        ("weights, mapped from the file", weights),
+        ("KV cache", all(&program.states)),
+        ("arena, at most", program.arena),
+        ("inputs and outputs, at most", given),
+        ("scratch of each thread", program.scratch),
+    ];
+    let parts = parts.map(|(name, bytes)| row(name, table::bytes(bytes as usize)));
+    table::print(&mut out, &parts)?;
     Ok(())
 }
 

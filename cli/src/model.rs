@@ -13,7 +13,7 @@ pub enum Model<'c> {
     /// The interpreter's.
     Interpreted(Interpreted<'c, f32>),
     /// Machine code's, and the width of its residual stream.
-    Compiled(Box<CompiledModel>, usize),
+    Compiled(CompiledModel, usize),
 }
 
 impl<'c> Model<'c> {
@@ -56,7 +56,7 @@ impl<'c> Model<'c> {
             rows: build.rows,
             slots: shape.slots,
         };
-        let model = Box::new(cached.bundle.load(limits, threads)?);
+        let model = cached.bundle.load(limits, threads)?;
         Ok(Model::Compiled(model, config.hidden))
     }
 

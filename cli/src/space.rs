@@ -31,3 +31,30 @@ pub fn check(path: &Path, needed: u64) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_the_bytes_needed_and_the_bytes_free() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("gemma");
+        check(&file, 0).expect("nothing fits anywhere");
+        let error = check(&file, u64::MAX).expect_err("no disk is so large");
+        assert_eq!(error.exit_code(), 2);
+        let line = error.to_string();
+        let begin = format!(
+            "{}: 18446744073709551615 bytes are needed there, and ",
+            file.display()
+        );
+        assert!(
+            line.starts_with(&begin) && line.ends_with(" are free"),
+            "{line}"
+        );
+        let Error::Space { free, .. } = error else {
+            panic!("{line}");
+        };
+        assert!(free > 0);
+    }
+}

@@ -1,62 +1,15 @@
 //! The command as scripts see it: output, files, exit codes.
 
+mod common;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use safetensors::{Dtype, SafeTensors};
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-
-fn tiny() -> String {
-    format!("{ROOT}/models/tiny")
-}
-
-fn random(name: &str) -> String {
-    format!("{ROOT}/tests/checkpoints/{name}")
-}
-
-fn lapidary<S: AsRef<str>>(args: &[S]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lapidary"));
-    command.args(args.iter().map(AsRef::as_ref));
-    command.stdin(Stdio::null());
-    command
-}
-
-fn output<S: AsRef<str>>(args: &[S]) -> Output {
-    lapidary(args).output().expect("lapidary starts")
-}
-
-/// Standard output of a run that succeeds.
-fn says<S: AsRef<str>>(args: &[S]) -> String {
-    let output = output(args);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{errors}");
-    String::from_utf8(output.stdout).expect("the output is text")
-}
-
-/// The message of a run that is refused with this exit code, and that leaves standard output empty.
-fn refused<S: AsRef<str>>(code: i32, args: &[S]) -> String {
-    let output = output(args);
-    let message = String::from_utf8(output.stderr).expect("the message is text");
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert_eq!(output.stdout, b"");
-    message
-}
-
-fn with_stdin(args: &[&str], input: &[u8]) -> Output {
-    let mut child = lapidary(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("lapidary starts");
-    let mut stdin = child.stdin.take().expect("stdin is a pipe");
-    stdin.write_all(input).expect("lapidary reads its input");
-    drop(stdin);
-    child.wait_with_output().expect("lapidary ends")
-}
+use common::{lapidary, output, random, refused, says, tiny, with_stdin};
 
 fn run_tiny<'a>(rest: &[&'a str], tiny: &'a str) -> Vec<&'a str> {
     [
@@ -146,25 +99,34 @@ fn logits_are_the_same_bits_in_chunks_of_any_size_and_on_any_number_of_threads()
     let dir = tempfile::tempdir().expect("a folder");
     let ids: Vec<String> = (0..23).map(|i| (2 + i * 37 % 500).to_string()).collect();
     let ids = ids.join(",");
-    let run = |name: &str, chunk: &str, threads: &str| {
-        let path = dir.path().join(name);
+    let path = dir.path().join("logits");
+    let run = |backend: &[&str], chunk: &str, threads: &str| {
         let file = path.to_str().expect("the path is text");
         let checkpoint = random("2b-shape");
         let args = ["run", &checkpoint, "--tokens", &ids, "--logits", file];
         let rest = ["--prefill-chunk", chunk, "--threads", threads];
-        assert_eq!(says(&[&args[..], &rest].concat()), "");
+        assert_eq!(says(&[&args[..], backend, &rest].concat()), "");
         logits_file(&path)
     };
-    let (tokens, whole, shape) = run("whole", "512", "2");
+    let truth = run(&["--backend", "interp"], "512", "2");
+    let (tokens, _, shape) = &truth;
     assert_eq!(tokens.len(), 23);
     assert_eq!(tokens[..3], [2, 39, 76]);
-    assert_eq!(shape, [23, 515]);
-    assert_eq!(
-        run("sevens", "7", "1"),
-        (tokens.clone(), whole.clone(), shape.clone())
-    );
-    assert_eq!(run("ones", "1", "3"), (tokens, whole, shape));
-    assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 3);
+    assert_eq!(*shape, [23, 515]);
+    let backends: [&[&str]; 2] = [
+        &["--backend", "interp"],
+        &["--backend", "cpu", "--fidelity", "exact"],
+    ];
+    for backend in backends {
+        for (chunk, threads) in [("512", "2"), ("7", "1"), ("1", "3")] {
+            let found = run(backend, chunk, threads);
+            assert!(
+                found == truth,
+                "{backend:?}, chunks of {chunk}, {threads} threads"
+            );
+        }
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 1);
 }
 
 #[test]
@@ -233,8 +195,28 @@ fn what_the_caller_can_mend_is_one_line_and_exit_code_2() {
             &["--max-context 2000", "1024"],
         ),
         (
-            &["run", &tiny, "--fidelity", "fast", "hi"],
+            &[
+                "run",
+                &tiny,
+                "--backend",
+                "interp",
+                "--fidelity",
+                "fast",
+                "hi",
+            ],
             &["--fidelity fast", "exact"],
+        ),
+        (
+            &[
+                "run",
+                &tiny,
+                "--backend",
+                "interp",
+                "--kv-format",
+                "bf16",
+                "hi",
+            ],
+            &["--kv-format", "--backend cpu"],
         ),
         (&["run", &tiny, ""], &["prompt is empty"]),
         (
@@ -298,6 +280,7 @@ fn a_result_file_that_cannot_be_written_is_refused_before_any_work() {
 fn ctrl_c_ends_cleanly() {
     let checkpoint = random("2b-shape");
     let args = ["run", &checkpoint, "--tokens", "2,5", "--temperature", "0"];
+    let args = [&args[..], &["--backend", "interp"]].concat();
     let mut child = lapidary(&[&args[..], &["--max-new-tokens", "510"]].concat())
         .stdout(Stdio::piped())
         .spawn()
@@ -337,15 +320,33 @@ fn verify_shows_errors_and_holds_the_bound() {
         random("27b-shape"),
         random("large-residual"),
     ] {
-        let table = says(&["verify", &checkpoint]);
-        for part in [
-            "logits, framework in float32",
-            "final norm",
-            "holds",
-            "24 of 24",
-        ] {
-            assert!(table.contains(part), "{part} in {table}");
-        }
+        let backends: [(&[&str], &str, &str); 3] = [
+            (
+                &["--backend", "interp"],
+                "interp, exact",
+                "greedy       24 of 24",
+            ),
+            (
+                &["--backend", "cpu", "--fidelity", "exact"],
+                "cpu, exact",
+                "greedy       24 of 24",
+            ),
+            (&[], "cpu, fast", "of 24 tokens"),
+        ];
+        let tables = backends.map(|(backend, name, greedy)| {
+            let table = says(&[&["verify", &checkpoint], backend].concat());
+            for part in [
+                "logits, framework in float32",
+                "final norm",
+                "holds",
+                name,
+                greedy,
+            ] {
+                assert!(table.contains(part), "{part} in {table}");
+            }
+            table.replace(name, "")
+        });
+        assert_eq!(tables[0], tables[1], "exact has the interpreter's bits");
     }
 }
 
@@ -389,6 +390,8 @@ fn info_gives_sizes_and_memory() {
         "68 tensors in bf16, 4.0 MB",
         "q4_0",
         "1024 positions",
+        "Memory of the compiled program, fast, 512 rows a step",
+        "KV cache                          1.2 MB",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
@@ -494,6 +497,7 @@ fn every_command_has_a_version_and_a_help() {
         &["info"],
         &["opt"],
         &["calibrate"],
+        &["compile"],
     ] {
         let version = says(&[command, &["--version"]].concat());
         assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");

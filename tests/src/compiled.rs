@@ -1,6 +1,6 @@
 //! Compiled modules, run in this process.
 
-use backends::{Fidelity, Options, compile};
+use backends::{Compiled, Fidelity, Options, compile};
 use ir::interp::Tensor;
 use ir::{Bindings, Module, WeightSource};
 use models::{Checkpoint, StepShape, gemma2};
@@ -11,7 +11,14 @@ use runtime::{Code, CompiledModel, Level, Limits, Machine, Weights};
 use crate::executors::exact_algebra;
 use crate::suite::bytes;
 
-/// A module compiled for one level of CPU, loaded and ready.
+/// A plan compiled for one level of CPU.
+pub struct Built {
+    compiled: Compiled,
+    weights: Vec<u8>,
+    module: Module,
+}
+
+/// A compiled plan, loaded and ready.
 pub struct CompiledModule {
     /// What runs it.
     pub machine: Machine,
@@ -23,73 +30,111 @@ pub fn exact_plan_of(module: &Module) -> Plan {
     pipeline::plan(&exact_algebra(module), &PlanOptions::default()).0
 }
 
-/// Gemma 2 of a checkpoint, for steps of this shape, compiled for one level of CPU and loaded.
+/// Gemma 2 of a checkpoint, for steps of this shape, compiled for one level of CPU and loaded, for each of
+/// these numbers of threads.
 ///
 /// # Panics
-/// If it cannot be: see [`CompiledModule::new`].
-pub fn compiled_model(
+/// If it cannot be: see [`Built::new`].
+pub fn compiled_models<const N: usize>(
     checkpoint: &Checkpoint,
     shape: &StepShape,
     plan: impl Fn(&Module) -> Plan,
     level: Level,
     fidelity: Fidelity,
-    threads: usize,
-) -> CompiledModel {
+    threads: [usize; N],
+) -> [CompiledModel; N] {
     let dtype_of = |name: &str| checkpoint.tensor(name).expect("a weight").dtype;
     let config = checkpoint.config();
     let module = gemma2(config, dtype_of, shape).unwrap_or_else(|error| panic!("{error}"));
     let stored = |name: &str| checkpoint.tensor(name).map(|w| w.bytes);
-    let compiled = CompiledModule::new(&plan(&module), level, fidelity, threads, stored);
-    let compiled = compiled.unwrap_or_else(|error| panic!("{error}"));
+    let built = Built::new(&plan(&module), level, fidelity, stored);
+    let built = built.unwrap_or_else(|error| panic!("{error}"));
     let limits = Limits {
         vocab: config.vocab,
         context: shape.context,
         rows: shape.rows.1,
         slots: shape.slots,
     };
-    CompiledModel::new(compiled.machine, limits, None).unwrap_or_else(|error| panic!("{error}"))
+    threads.map(|threads| {
+        let loaded = built
+            .load(threads)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let model = CompiledModel::new(loaded.machine, limits, None);
+        model.unwrap_or_else(|error| panic!("{error}"))
+    })
 }
 
-impl CompiledModule {
-    /// Compiles a plan and loads it, with weights from `stored`.
+/// The levels that this CPU has; the others are named.
+pub fn levels() -> Vec<Level> {
+    let has = |level: &Level| match level.lacks() {
+        None => true,
+        Some(feature) => {
+            println!("skipped: {level}, this CPU has no {feature}");
+            false
+        }
+    };
+    Level::ALL.into_iter().filter(has).collect()
+}
+
+impl Built {
+    /// Compiles a plan, with weights from `stored`.
     ///
     /// # Errors
-    /// What the backend or the runtime refuses, in one line.
-    ///
-    /// # Panics
-    /// If this CPU lacks the level: ask [`Level::lacks`] before.
+    /// What the backend refuses, in one line.
     pub fn new<'w>(
         plan: &Plan,
         level: Level,
         fidelity: Fidelity,
-        threads: usize,
         stored: impl Fn(&str) -> Option<&'w [u8]>,
-    ) -> Result<CompiledModule, String> {
-        assert_eq!(level.lacks(), None, "this CPU does not have {level}");
+    ) -> Result<Built, String> {
         let options = Options {
             levels: vec![level],
             fidelity,
             tune_for_host: false,
         };
         let compiled = compile(plan, &options, &mut |_, _| {}).map_err(|e| e.to_string())?;
-        let mut data = Vec::new();
+        let mut weights = Vec::new();
         for (weight, place) in plan.module.weights.iter().zip(&compiled.program.weights) {
             assert_eq!(weight.source, WeightSource::Stored, "{}", weight.name);
             let bytes =
                 stored(&weight.name).ok_or_else(|| format!("{} is missing", weight.name))?;
-            data.resize(place.offset as usize, 0);
-            data.extend_from_slice(bytes);
+            weights.resize(place.offset as usize, 0);
+            weights.extend_from_slice(bytes);
         }
-        // SAFETY: the image is the compiler's own, and this CPU has its level.
-        let code = unsafe { Code::from_image(&compiled.images[0]) }.map_err(|e| e.to_string())?;
-        let weights = Weights::copied(&data).map_err(|e| e.to_string())?;
-        let machine = Machine::new(compiled.program, code, weights, threads);
-        Ok(CompiledModule {
-            machine: machine.map_err(|e| e.to_string())?,
+        Ok(Built {
+            compiled,
+            weights,
             module: plan.module.clone(),
         })
     }
 
+    /// Loads it, to run on so many threads.
+    ///
+    /// # Errors
+    /// What the runtime refuses, in one line.
+    ///
+    /// # Panics
+    /// If this CPU lacks the level: ask [`Level::lacks`] before.
+    pub fn load(&self, threads: usize) -> Result<CompiledModule, String> {
+        let image = &self.compiled.images[0];
+        assert_eq!(
+            image.level.lacks(),
+            None,
+            "this CPU does not have {}",
+            image.level
+        );
+        // SAFETY: the image is the compiler's own, and this CPU has its level.
+        let code = unsafe { Code::from_image(image) }.map_err(|e| e.to_string())?;
+        let weights = Weights::copied(&self.weights).map_err(|e| e.to_string())?;
+        let machine = Machine::new(self.compiled.program.clone(), code, weights, threads);
+        Ok(CompiledModule {
+            machine: machine.map_err(|e| e.to_string())?,
+            module: self.module.clone(),
+        })
+    }
+}
+
+impl CompiledModule {
     /// Runs a step: the outputs, in the module's order.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use passes::plan::Plan;
 use passes::rules::RuleSet;
 use runtime::Level;
 
-use crate::compiled::{CompiledModule, exact_plan_of};
+use crate::compiled::{Built, exact_plan_of};
 use crate::suite::Case;
 
 /// The outputs of each step.
@@ -160,7 +160,7 @@ fn interpret(case: &Case, module: Module, threads: usize) -> Result<Outputs, Str
 
 fn run_code(case: &Case, plan: &Plan, level: Level, threads: usize) -> Result<Outputs, String> {
     let stored = |name: &str| case.weights.get(name).map(Vec::as_slice);
-    let mut model = CompiledModule::new(plan, level, Fidelity::Exact, threads, stored)?;
+    let mut model = Built::new(plan, level, Fidelity::Exact, stored)?.load(threads)?;
     let steps = case.steps.iter();
     steps
         .map(|step| model.step(&step.bindings, &step.inputs))

@@ -6,21 +6,38 @@ use runtime::{CompiledModel, Executor, Row};
 
 /// What gives the logits of a step.
 pub trait Model<F> {
-    /// Runs a step: row r is `tokens[r]` at `positions[r]` of sequence `slots[r]`. Gives every row's logits,
-    /// `[rows, vocab]`.
-    fn step(&mut self, tokens: &[u32], positions: &[u32], slots: &[u32]) -> Vec<F>;
+    /// Runs a step: row r is `tokens[r]` at `positions[r]` of sequence `slots[r]`. Gives the logits of the
+    /// wanted rows, `[wanted, vocab]`.
+    fn step(
+        &mut self,
+        tokens: &[u32],
+        positions: &[u32],
+        slots: &[u32],
+        wanted: &[usize],
+    ) -> Vec<F>;
 }
 
 impl<F: Real> Model<F> for Interpreted<'_, F> {
-    fn step(&mut self, tokens: &[u32], positions: &[u32], slots: &[u32]) -> Vec<F> {
-        let wanted: Vec<usize> = (0..tokens.len()).collect();
-        let made = Interpreted::step(self, tokens, positions, slots, &wanted);
+    fn step(
+        &mut self,
+        tokens: &[u32],
+        positions: &[u32],
+        slots: &[u32],
+        wanted: &[usize],
+    ) -> Vec<F> {
+        let made = Interpreted::step(self, tokens, positions, slots, wanted);
         made.unwrap_or_else(|error| panic!("{error}")).logits
     }
 }
 
 impl Model<f32> for CompiledModel {
-    fn step(&mut self, tokens: &[u32], positions: &[u32], slots: &[u32]) -> Vec<f32> {
+    fn step(
+        &mut self,
+        tokens: &[u32],
+        positions: &[u32],
+        slots: &[u32],
+        wanted: &[usize],
+    ) -> Vec<f32> {
         let each = tokens.iter().zip(positions).zip(slots);
         let rows = each.map(|((token, position), slot)| Row {
             token: *token,
@@ -28,9 +45,8 @@ impl Model<f32> for CompiledModel {
             slot: *slot,
         });
         let rows: Vec<Row> = rows.collect();
-        let wanted: Vec<usize> = (0..tokens.len()).collect();
-        let mut logits = vec![0.0; rows.len() * self.limits().vocab];
-        let made = Executor::step(self, &rows, &wanted, &mut logits);
+        let mut logits = vec![0.0; wanted.len() * self.limits().vocab];
+        let made = Executor::step(self, &rows, wanted, &mut logits);
         made.unwrap_or_else(|error| panic!("{error}"));
         logits
     }
@@ -48,7 +64,7 @@ pub struct Sequence<'t> {
 ///
 /// A step is a list of its rows, each the index of a sequence: the row is that sequence's next token.
 pub fn feed<F: Copy>(
-    model: &mut impl Model<F>,
+    model: &mut (impl Model<F> + ?Sized),
     sequences: &[Sequence],
     steps: &[Vec<usize>],
 ) -> Vec<Vec<F>> {
@@ -62,7 +78,8 @@ pub fn feed<F: Copy>(
             slots.push(sequences[*s].slot);
             fed[*s] += 1;
         }
-        let made = model.step(&tokens, &positions, &slots);
+        let wanted: Vec<usize> = (0..rows.len()).collect();
+        let made = model.step(&tokens, &positions, &slots, &wanted);
         let vocab = made.len() / rows.len();
         for (s, row) in rows.iter().zip(made.chunks(vocab)) {
             logits[*s].extend(row);
@@ -72,7 +89,11 @@ pub fn feed<F: Copy>(
 }
 
 /// The logits of a prompt fed to slot 0 so many tokens a step, `[T, vocab]`.
-pub fn feed_prompt<F: Copy>(model: &mut impl Model<F>, tokens: &[u32], chunk: usize) -> Vec<F> {
+pub fn feed_prompt<F: Copy>(
+    model: &mut (impl Model<F> + ?Sized),
+    tokens: &[u32],
+    chunk: usize,
+) -> Vec<F> {
     let steps = chunks(0, tokens.len(), chunk);
     feed(model, &[Sequence { slot: 0, tokens }], &steps).concat()
 }

@@ -109,6 +109,17 @@ pub fn max_error<F: Real>(x: &[F], truth: &[f64]) -> f64 {
     })
 }
 
+/// The root of the mean square of the differences between numbers and the truth.
+pub fn rms_error<F: Real>(x: &[F], truth: &[f64]) -> f64 {
+    assert_eq!(
+        x.len(),
+        truth.len(),
+        "as many numbers as there are in the truth"
+    );
+    let squares = x.iter().zip(truth).map(|(x, t)| (x.to_f64() - t).powi(2));
+    (squares.sum::<f64>() / truth.len() as f64).sqrt()
+}
+
 /// Whether a token is what greedy decoding gives, as far as logits of that tolerance can tell: no
 /// logit is further above the token's own.
 pub fn is_greedy<F: Real>(logits: &[F], token: u32, tolerance: f64) -> bool {

@@ -1,12 +1,16 @@
-//! However a sequence is cut into steps, its logits have the same bits.
+//! However a sequence is cut into steps, and whatever runs them, its logits have the same bits.
 //!
-//! What a sequence gives when it is fed whole, alone, in one step is what it must give in any other way.
+//! What the interpreter gives for a sequence that is fed whole, alone, in one step is what it must give in
+//! any other way, and what machine code must give.
 
+use backends::Fidelity;
 use ir::DType;
-use lapidary_tests::feed::{Sequence, chunks, feed, feed_prompt};
+use lapidary_tests::compiled::{compiled_models, exact_plan_of, levels};
+use lapidary_tests::feed::{Model, Sequence, chunks, feed, feed_prompt};
 use lapidary_tests::golden::{recorded, shipped};
 use lapidary_tests::synthesize::{Recipe, Synthetic, small};
 use models::{Checkpoint, Config, Interpreted, LayerKind, StepShape};
+use runtime::Level;
 
 /// Steps of up to so many rows, for one sequence of the model's context, with an f32 cache.
 fn shape(checkpoint: &Checkpoint, rows: (usize, usize)) -> StepShape {
@@ -19,20 +23,76 @@ fn shape(checkpoint: &Checkpoint, rows: (usize, usize)) -> StepShape {
     }
 }
 
-fn model<'c>(checkpoint: &'c Checkpoint, shape: &StepShape) -> Interpreted<'c, f32> {
+fn interpreted<'c>(checkpoint: &'c Checkpoint, shape: &StepShape) -> Interpreted<'c, f32> {
     Interpreted::new(checkpoint, shape, 1).unwrap()
+}
+
+/// What can run a model, with its name.
+type Models<'c> = Vec<(String, Box<dyn Model<f32> + 'c>)>;
+
+/// A checkpoint's model for steps of this shape: interpreted, and as machine code of the highest level that
+/// this CPU has.
+fn models<'c>(checkpoint: &'c Checkpoint, shape: &StepShape) -> Models<'c> {
+    let highest = levels().pop();
+    models_at(checkpoint, shape, highest.as_slice())
+}
+
+/// A checkpoint's model for steps of this shape: interpreted, and as machine code of these levels.
+fn models_at<'c>(checkpoint: &'c Checkpoint, shape: &StepShape, levels: &[Level]) -> Models<'c> {
+    let mut models: Models = vec![("interp".into(), Box::new(interpreted(checkpoint, shape)))];
+    if shape.rows.0 > 1 {
+        // A program that runs on its own takes any number of rows.
+        return models;
+    }
+    for level in levels {
+        let exact = Fidelity::Exact;
+        let [model] = compiled_models(checkpoint, shape, exact_plan_of, *level, exact, [2]);
+        models.push((level.to_string(), Box::new(model)));
+    }
+    models
 }
 
 /// Logits of a sequence fed whole, alone, in one step.
 fn whole(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<f32> {
     let shape = shape(checkpoint, (1, tokens.len()));
-    feed_prompt(&mut model(checkpoint, &shape), tokens, tokens.len())
+    feed_prompt(&mut interpreted(checkpoint, &shape), tokens, tokens.len())
 }
 
-/// Logits of a sequence fed in chunks, by a model whose steps have at most as many rows as a chunk.
-fn in_chunks(checkpoint: &Checkpoint, tokens: &[u32], chunk: usize) -> Vec<f32> {
-    let shape = shape(checkpoint, (1, chunk));
-    feed_prompt(&mut model(checkpoint, &shape), tokens, chunk)
+/// A sequence fed in chunks, to models whose steps have at most as many rows as a chunk.
+#[track_caller]
+fn assert_in_chunks(
+    checkpoint: &Checkpoint,
+    tokens: &[u32],
+    chunk: usize,
+    expected: &[f32],
+    what: &str,
+) {
+    for (name, mut model) in models(checkpoint, &shape(checkpoint, (1, chunk))) {
+        let made = feed_prompt(&mut *model, tokens, chunk);
+        assert_same_bits(
+            &made,
+            expected,
+            &format!("{what} in chunks of {chunk} on {name}"),
+        );
+    }
+}
+
+/// Sequences fed to models give what each gives alone.
+#[track_caller]
+fn assert_fed(
+    models: Models,
+    checkpoint: &Checkpoint,
+    sequences: &[Sequence],
+    steps: &[Vec<usize>],
+) {
+    for (name, mut model) in models {
+        let made = feed(&mut *model, sequences, steps);
+        for (i, (sequence, made)) in sequences.iter().zip(made).enumerate() {
+            let count = made.len() / checkpoint.config().vocab;
+            let expected = whole(checkpoint, &sequence.tokens[..count]);
+            assert_same_bits(&made, &expected, &format!("sequence {i} on {name}"));
+        }
+    }
 }
 
 #[track_caller]
@@ -67,12 +127,10 @@ fn golden_prompts_give_the_same_bits_in_any_chunks() {
         let tokens = &case.golden.tokens;
         let expected = whole(&case.checkpoint, tokens);
         for chunk in [7, 1] {
+            let shape = shape(&case.checkpoint, (1, chunk));
+            let made = feed_prompt(&mut interpreted(&case.checkpoint, &shape), tokens, chunk);
             let what = format!("{} in chunks of {chunk}", case.name());
-            assert_same_bits(
-                &in_chunks(&case.checkpoint, tokens, chunk),
-                &expected,
-                &what,
-            );
+            assert_same_bits(&made, &expected, &what);
         }
     }
 }
@@ -97,10 +155,12 @@ fn golden_prompts_give_the_same_bits_in_steps_shared_by_several_sequences() {
                 tokens,
             })
             .collect();
-        let made = feed(&mut model(checkpoint, &shape), &sequences, &rows);
-        for (tokens, made) in tokens.iter().zip(made) {
-            assert_same_bits(&made, &whole(checkpoint, tokens), &case.name());
-        }
+        assert_fed(
+            models_at(checkpoint, &shape, &levels()),
+            checkpoint,
+            &sequences,
+            &rows,
+        );
     }
 }
 
@@ -118,13 +178,7 @@ fn a_prompt_is_prefilled_while_another_sequence_decodes() {
     steps.extend(chunks(0, 6, 1));
     let sequences = [(1, &old), (0, &new)];
     let sequences = sequences.map(|(slot, tokens)| Sequence { slot, tokens });
-    let made = feed(&mut model(checkpoint, &shape), &sequences, &steps);
-    assert_same_bits(&made[0], &whole(checkpoint, &old), "the one that decodes");
-    assert_same_bits(
-        &made[1],
-        &whole(checkpoint, &new),
-        "the one that is prefilled",
-    );
+    assert_fed(models(checkpoint, &shape), checkpoint, &sequences, &steps);
 }
 
 #[test]
@@ -135,15 +189,17 @@ fn a_slot_forgets_the_sequence_that_it_held_before() {
         slots: 2,
         ..shape(checkpoint, (1, 9))
     };
-    let mut model = model(checkpoint, &shape);
-    for length in [70, 12, 41, 1, 6] {
-        let tokens = [recipe.prompt(length), recipe.prompt(length / 2 + 1)];
-        let sequences = [(0, &tokens[0]), (1, &tokens[1])];
-        let sequences = sequences.map(|(slot, tokens)| Sequence { slot, tokens });
-        let steps = interleaved(&tokens.each_ref().map(Vec::len), 9);
-        let made = feed(&mut model, &sequences, &steps);
-        for (tokens, made) in tokens.iter().zip(made) {
-            assert_same_bits(&made, &whole(checkpoint, tokens), "a slot used again");
+    for (name, mut model) in models(checkpoint, &shape) {
+        for length in [70, 12, 41, 1, 6] {
+            let tokens = [recipe.prompt(length), recipe.prompt(length / 2 + 1)];
+            let sequences = [(0, &tokens[0]), (1, &tokens[1])];
+            let sequences = sequences.map(|(slot, tokens)| Sequence { slot, tokens });
+            let steps = interleaved(&tokens.each_ref().map(Vec::len), 9);
+            let made = feed(&mut *model, &sequences, &steps);
+            for (tokens, made) in tokens.iter().zip(made) {
+                let what = format!("a slot used again on {name}");
+                assert_same_bits(&made, &whole(checkpoint, tokens), &what);
+            }
         }
     }
 }
@@ -162,16 +218,19 @@ fn decode_goes_around_the_ring_several_times() {
         );
         let expected = whole(checkpoint, &tokens);
         let what = format!("window {window}");
-        assert_same_bits(&in_chunks(checkpoint, &tokens, 1), &expected, &what);
+        assert_in_chunks(checkpoint, &tokens, 1, &expected, &what);
 
-        let mut model = model(checkpoint, &shape(checkpoint, (1, 40)));
         let steps = [chunks(0, 40, 40), chunks(0, 88, 1)].concat();
         let sequence = Sequence {
             slot: 0,
             tokens: &tokens,
         };
-        let made = feed(&mut model, &[sequence], &steps).concat();
-        assert_same_bits(&made, &expected, &format!("{what}, a long prefill first"));
+        assert_fed(
+            models(checkpoint, &shape(checkpoint, (1, 40))),
+            checkpoint,
+            &[sequence],
+            &steps,
+        );
     }
 }
 
@@ -182,17 +241,19 @@ fn chunks_may_be_larger_than_the_window_and_of_any_size() {
     let tokens = recipe.prompt(100);
     let expected = whole(checkpoint, &tokens);
     for chunk in [2, 3, 4, 16, 20, 33, 99] {
-        let made = in_chunks(checkpoint, &tokens, chunk);
-        assert_same_bits(&made, &expected, &format!("chunks of {chunk}"));
+        assert_in_chunks(checkpoint, &tokens, chunk, &expected, "window 3");
     }
-    let mut model = model(checkpoint, &shape(checkpoint, (1, 37)));
     let steps = [5, 1, 37, 2, 1, 1, 30, 23].map(|rows| vec![0; rows]);
     let sequence = Sequence {
         slot: 0,
         tokens: &tokens,
     };
-    let made = feed(&mut model, &[sequence], &steps).concat();
-    assert_same_bits(&made, &expected, "steps of many sizes");
+    assert_fed(
+        models(checkpoint, &shape(checkpoint, (1, 37))),
+        checkpoint,
+        &[sequence],
+        &steps,
+    );
 }
 
 #[test]
@@ -206,8 +267,13 @@ fn the_context_may_be_smaller_than_the_window() {
         let tokens = recipe.prompt(context);
         let expected = whole(checkpoint, &tokens);
         for chunk in [5, 1] {
-            let made = in_chunks(checkpoint, &tokens, chunk);
-            assert_same_bits(&made, &expected, &format!("context {context}"));
+            assert_in_chunks(
+                checkpoint,
+                &tokens,
+                chunk,
+                &expected,
+                &format!("context {context}"),
+            );
         }
     }
 }
@@ -221,8 +287,13 @@ fn a_context_shorter_than_the_models_own_changes_no_bit() {
         context: 50,
         ..shape(checkpoint, (1, 8))
     };
-    let made = feed_prompt(&mut model(checkpoint, &shape), &tokens, 8);
-    assert_same_bits(&made, &whole(checkpoint, &tokens), "context 50");
+    let tokens = &tokens[..];
+    assert_fed(
+        models(checkpoint, &shape),
+        checkpoint,
+        &[Sequence { slot: 0, tokens }],
+        &chunks(0, 50, 8),
+    );
 }
 
 #[test]
@@ -230,11 +301,15 @@ fn a_step_of_fixed_rows_gives_the_same_bits() {
     let (recipe, synthetic) = synthetic(|_| ());
     let checkpoint = synthetic.checkpoint();
     let tokens = recipe.prompt(60);
-    let expected = whole(checkpoint, &tokens);
     for rows in [1, 4, 20] {
         let shape = shape(checkpoint, (rows, rows));
-        let made = feed_prompt(&mut model(checkpoint, &shape), &tokens, rows);
-        assert_same_bits(&made, &expected, &format!("{rows} rows"));
+        let tokens = &tokens[..];
+        assert_fed(
+            models(checkpoint, &shape),
+            checkpoint,
+            &[Sequence { slot: 0, tokens }],
+            &chunks(0, 60, rows),
+        );
     }
     let slots = 4;
     let shape = StepShape {
@@ -251,14 +326,7 @@ fn a_step_of_fixed_rows_gives_the_same_bits() {
         })
         .collect();
     let steps = vec![(0..slots).collect(); 20];
-    let made = feed(&mut model(checkpoint, &shape), &sequences, &steps);
-    for (tokens, made) in tokens.iter().zip(made) {
-        assert_same_bits(
-            &made,
-            &whole(checkpoint, &tokens[..20]),
-            "a row for each slot",
-        );
-    }
+    assert_fed(models(checkpoint, &shape), checkpoint, &sequences, &steps);
 }
 
 #[test]
@@ -268,16 +336,18 @@ fn a_narrow_cache_gives_the_same_bits_in_any_chunks() {
     let tokens = recipe.prompt(60);
     let exact = whole(checkpoint, &tokens);
     for kv_format in [DType::BF16, DType::F16] {
-        let made = [60, 7, 1].map(|chunk| {
-            let shape = StepShape {
-                kv_format,
-                ..shape(checkpoint, (1, chunk))
-            };
-            feed_prompt(&mut model(checkpoint, &shape), &tokens, chunk)
-        });
-        assert_same_bits(&made[1], &made[0], kv_format.name());
-        assert_same_bits(&made[2], &made[0], kv_format.name());
-        assert_ne!(made[0], exact, "the cast to {kv_format} is there");
+        let shape = StepShape {
+            kv_format,
+            ..shape(checkpoint, (1, 60))
+        };
+        let expected = feed_prompt(&mut interpreted(checkpoint, &shape), &tokens, 60);
+        assert_ne!(expected, exact, "the cast to {kv_format} is there");
+        for (name, mut model) in models(checkpoint, &shape) {
+            for chunk in [60, 7, 1] {
+                let what = format!("{kv_format}, chunks of {chunk} on {name}");
+                assert_same_bits(&feed_prompt(&mut *model, &tokens, chunk), &expected, &what);
+            }
+        }
     }
 }
 
@@ -303,14 +373,19 @@ fn only_the_wanted_rows_logits_are_made_and_they_have_the_same_bits() {
     let tokens = recipe.prompt(24);
     let expected = whole(checkpoint, &tokens);
     let row = |r: usize| &expected[r * vocab..][..vocab];
-    let mut model = model(checkpoint, &shape(checkpoint, (1, 8)));
     let asked: [&[usize]; 3] = [&[], &[1, 4, 7], &[0, 1, 2, 3, 4, 5, 6, 7]];
-    for (step, wanted) in asked.into_iter().enumerate() {
-        let first = step * 8;
-        let positions: Vec<u32> = (first as u32..first as u32 + 8).collect();
-        let made = model.step(&tokens[first..][..8], &positions, &[0; 8], wanted);
-        let wanted: Vec<&[f32]> = wanted.iter().map(|r| row(first + r)).collect();
-        assert_same_bits(&made.unwrap().logits, &wanted.concat(), "the wanted rows");
+    for (name, mut model) in models(checkpoint, &shape(checkpoint, (1, 8))) {
+        for (step, wanted) in asked.into_iter().enumerate() {
+            let first = step * 8;
+            let positions: Vec<u32> = (first as u32..first as u32 + 8).collect();
+            let made = model.step(&tokens[first..][..8], &positions, &[0; 8], wanted);
+            let wanted: Vec<&[f32]> = wanted.iter().map(|r| row(first + r)).collect();
+            assert_same_bits(
+                &made,
+                &wanted.concat(),
+                &format!("the wanted rows on {name}"),
+            );
+        }
     }
 }
 
@@ -323,6 +398,6 @@ fn giving_out_the_residual_stream_changes_no_bit() {
         hidden: true,
         ..shape(checkpoint, (1, 7))
     };
-    let made = feed_prompt(&mut model(checkpoint, &shape), &tokens, 7);
+    let made = feed_prompt(&mut interpreted(checkpoint, &shape), &tokens, 7);
     assert_same_bits(&made, &whole(checkpoint, &tokens), "with the stream");
 }

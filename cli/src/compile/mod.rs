@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::machine::{MachineArgs, planned_for};
 use crate::progress::Progress;
 use crate::space;
+pub use code::compile;
 use file::Destination;
 use options::best_here;
 pub use options::{Build, CompileOptions, Placement, Scope};
@@ -48,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_context: Option<u32>,
 
-    /// Write the generated code to FILE instead: ll, LLVM's text before it is improved; asm, assembly; obj, an object file
+    /// Write what is made on the way to FILE instead: loops, the kernels' loop nests; ll, LLVM's text before it is improved; asm, assembly; obj, an object file
     #[arg(long, value_enum, conflicts_with = "weights")]
     emit: Option<EmitKind>,
 }
@@ -56,6 +57,7 @@ pub struct Args {
 /// What of the generated code is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum EmitKind {
+    Loops,
     Ll,
     Asm,
     Obj,
@@ -87,7 +89,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let text = file::text(&checkpoint)?;
     let embedded = build.weight_bytes(&checkpoint);
     space::check(target, file::bytes(None, text.as_ref()) + embedded)?;
-    let compiled = code::compile(&checkpoint, &build, &progress)?;
+    let compiled = compile(&checkpoint, &build, &progress)?;
     let needed = file::bytes(Some(&compiled), text.as_ref());
     space::check(target, needed + file::weight_bytes(&compiled))?;
     let destination = match &beside {
@@ -115,6 +117,7 @@ fn emit(
         _ => best_here("--emit for --cpu auto")?,
     };
     let what = match kind {
+        EmitKind::Loops => Emit::Loops,
         EmitKind::Ll => Emit::Ll,
         EmitKind::Asm => Emit::Asm,
         EmitKind::Obj => Emit::Obj,

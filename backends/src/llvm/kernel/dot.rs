@@ -1,9 +1,8 @@
 //! Dots by register tiles.
 //!
-//! Two forms, both in the one order of sums. Where an operand's contracted axis lies in memory element
-//! after element, a vector holds the 16 lanes of one result, and a tile of rows times columns of such
-//! vectors is kept in registers. Where a free axis of the second operand does, a vector holds one lane of
-//! 16 results, and all 16 lanes of these are kept in registers.
+//! Where an operand's contracted axis lies in memory element after element, a vector holds the 16 lanes of
+//! one result, and a tile of rows times columns of such vectors is kept in registers. Where a free axis of
+//! the second operand does, vectors go along it: see the `columns` module.
 
 use inkwell::values::BasicValueEnum;
 use ir::{Class, Dim, Op, ValueId};
@@ -20,36 +19,41 @@ type Value<'c> = BasicValueEnum<'c>;
 
 /// Rows and columns whose sums are kept in registers.
 #[derive(Clone, Copy)]
-struct Registers {
+pub struct Registers {
     rows: i64,
     columns: i64,
     /// Columns, where there is one row.
     columns_of_one: i64,
-    /// Lanes of 16 results that are summed at a time, in the second form.
-    lanes: i64,
+    /// Lanes of 16 columns that are summed at a time.
+    pub lanes: i64,
+    /// Vectors of columns, of all rows together, that are summed at a time where their order is free.
+    pub vectors: i64,
 }
 
-fn registers(level: Level) -> Registers {
+/// What fits the registers of a level.
+pub fn registers(level: Level) -> Registers {
     match level {
         Level::V3 => Registers {
             rows: 2,
             columns: 3,
             columns_of_one: 4,
             lanes: 4,
+            vectors: 6,
         },
         Level::V4 => Registers {
             rows: 4,
             columns: 6,
             columns_of_one: 8,
             lanes: 16,
+            vectors: 16,
         },
     }
 }
 
 /// A dot's operands and their axes.
-struct Dot<'k> {
-    a: ValueId,
-    b: ValueId,
+pub struct Dot<'k> {
+    pub a: ValueId,
+    pub b: ValueId,
     a_batch: &'k [usize],
     b_batch: &'k [usize],
     a_contract: &'k [usize],
@@ -58,23 +62,26 @@ struct Dot<'k> {
     b_free: Vec<usize>,
     /// The contracted dims.
     dims: Vec<Dim>,
-    total: Dim,
+    /// Their product.
+    pub total: Dim,
     narrow: bool,
 }
 
 /// Indices of a result: batch axes, rows, columns.
-struct At<'c> {
+pub struct At<'c> {
     batch: Vec<Index<'c>>,
     rows: Vec<Index<'c>>,
     columns: Vec<Index<'c>>,
 }
 
 impl<'c> At<'c> {
-    fn all(&self) -> Vec<Index<'c>> {
+    /// All of them, in the result's order.
+    pub fn all(&self) -> Vec<Index<'c>> {
         [&self.batch[..], &self.rows, &self.columns].concat()
     }
 
-    fn with_row(&self, row: Option<Index<'c>>) -> At<'c> {
+    /// With an index along the last axis of the rows.
+    pub fn with_row(&self, row: Option<Index<'c>>) -> At<'c> {
         At {
             batch: self.batch.clone(),
             rows: [&self.rows[..], row.as_slice()].concat(),
@@ -82,7 +89,8 @@ impl<'c> At<'c> {
         }
     }
 
-    fn with_column(&self, column: Option<Index<'c>>) -> At<'c> {
+    /// With an index along the last axis of the columns.
+    pub fn with_column(&self, column: Option<Index<'c>>) -> At<'c> {
         At {
             batch: self.batch.clone(),
             rows: self.rows.clone(),
@@ -101,7 +109,32 @@ fn placed<'c>(groups: [(&[usize], &[Index<'c>]); 3]) -> Vec<Index<'c>> {
     each.into_iter().map(|(_, index)| index).collect()
 }
 
+impl Dot<'_> {
+    /// The first operand's index, for these indices of the result and along the contracted axes.
+    pub fn a_index<'c>(&self, at: &At<'c>, inner: &[Index<'c>]) -> Vec<Index<'c>> {
+        placed([
+            (self.a_batch, &at.batch),
+            (&self.a_free, &at.rows),
+            (self.a_contract, inner),
+        ])
+    }
+
+    /// The second operand's.
+    pub fn b_index<'c>(&self, at: &At<'c>, inner: &[Index<'c>]) -> Vec<Index<'c>> {
+        placed([
+            (self.b_batch, &at.batch),
+            (&self.b_free, &at.columns),
+            (self.b_contract, inner),
+        ])
+    }
+}
+
 impl<'k, 'c> Kernel<'k, '_, 'c> {
+    /// Indices along a dot's contracted axes.
+    pub fn contracted(&mut self, dot: &Dot, flat: Index<'c>) -> Vec<Index<'c>> {
+        self.unflattened(flat, &dot.dims)
+    }
+
     /// Computes a dot.
     pub fn dot(&mut self, value: ValueId, extents: &[Extent<'c>], home: &Memory<'c>, narrow: bool) {
         let function = self.function;
@@ -180,7 +213,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
     }
 
     /// Steps over an extent by so many, then one by one.
-    fn steps(
+    pub fn steps(
         &mut self,
         extent: Option<&Extent<'c>>,
         by: i64,
@@ -244,16 +277,11 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
         let start = vec![zero; rows.len() * columns.len()];
         let step = if dot.narrow { PAIRED } else { LANES };
         let sums = self.fold(&dot.total, step, &start, &mut |kernel, flat, sums| {
-            let inner = kernel.unflattened(flat, &dot.dims);
+            let inner = kernel.contracted(dot, flat);
             let a: Vec<Value> = rows
                 .iter()
                 .map(|row| {
-                    let at = at.with_row(*row);
-                    let index = placed([
-                        (dot.a_batch, &at.batch),
-                        (&dot.a_free, &at.rows),
-                        (dot.a_contract, &inner),
-                    ]);
+                    let index = dot.a_index(&at.with_row(*row), &inner);
                     match dot.narrow {
                         true => kernel.narrow_rows(dot.a, &index),
                         false => kernel.value(dot.a, &index),
@@ -263,12 +291,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
             let b: Vec<Value> = columns
                 .iter()
                 .map(|column| {
-                    let at = at.with_column(*column);
-                    let index = placed([
-                        (dot.b_batch, &at.batch),
-                        (&dot.b_free, &at.columns),
-                        (dot.b_contract, &inner),
-                    ]);
+                    let index = dot.b_index(&at.with_column(*column), &inner);
                     match dot.narrow {
                         true => kernel.narrow_weights(dot.b, &index),
                         false => kernel.value(dot.b, &index),
@@ -295,7 +318,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
     }
 
     /// `a * b + c`, rounded once.
-    fn fused(&mut self, a: Value<'c>, b: Value<'c>, c: Value<'c>) -> Value<'c> {
+    pub fn fused(&mut self, a: Value<'c>, b: Value<'c>, c: Value<'c>) -> Value<'c> {
         let (a, b) = (self.flow.splat(a), self.flow.splat(b));
         let operands = [a.into(), b.into(), c.into()];
         let sum = self.flow.intrinsic("llvm.fma", &[c.get_type()], &operands);
@@ -334,86 +357,5 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
     fn wide_load(&mut self, memory: &Memory<'c>, at: &[Index<'c>]) -> Value<'c> {
         let offset = self.flow.offset(memory, at);
         self.flow.load_run(memory, offset, PAIRED)
-    }
-
-    /// Vectors of one lane of 16 results, along the last axis of the columns.
-    fn dot_by_columns(
-        &mut self,
-        dot: &Dot,
-        at: &At<'c>,
-        rows: &[Extent<'c>],
-        columns: Extent<'c>,
-        home: &Memory<'c>,
-    ) {
-        let lanes = registers(self.shared.target.level()).lanes;
-        self.steps(rows.first(), 1, &mut |kernel, rows| {
-            let at = at.with_row(rows[0]);
-            kernel.vectors(columns, &mut |kernel, column| {
-                let at = at.with_column(Some(column));
-                let mut sums = Vec::new();
-                for first in (0..LANES).step_by(lanes as usize) {
-                    sums.extend(kernel.column_lanes(dot, &at, first, lanes));
-                }
-                for half in [8, 4, 2, 1] {
-                    for i in 0..half {
-                        sums[i] = kernel.flow.float_add(sums[i], sums[i + half]);
-                    }
-                }
-                let offset = kernel.flow.offset(home, &at.all());
-                kernel.flow.store(home, offset, sums[0]);
-            });
-        });
-    }
-
-    /// Lanes `first..first + count` of the results at a vector of columns.
-    fn column_lanes(&mut self, dot: &Dot, at: &At<'c>, first: i64, count: i64) -> Vec<Value<'c>> {
-        let zero = self.flow.context.f32_type().const_zero();
-        let zero = self.flow.splat(zero.into());
-        let total = self.dim(&dot.total);
-        let start = vec![zero; count as usize];
-        let mask = self.flow.i64(LANES - 1).into();
-        let rest = self.flow.int_and(total.into(), mask);
-        let end = self.flow.int_sub(total.into(), rest).into_int_value();
-        let turns = self.flow.begin_loop([self.flow.i64(0), end], LANES, &start);
-        let mut next = Vec::new();
-        for (lane, sum) in turns.values.iter().enumerate() {
-            let step = self.flow.i64(first + lane as i64).into();
-            let k = self.flow.int_add(turns.index.into(), step).into_int_value();
-            next.push(self.one_product(dot, at, Index::uniform(k, 1, turns.depth), *sum));
-        }
-        let mut sums = self.flow.end_loop(turns, &next);
-        if dot.total.as_const().is_some_and(|n| n % LANES == 0) {
-            return sums;
-        }
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            let step = self.flow.i64(first + lane as i64).into();
-            let k = self.flow.int_add(end.into(), step);
-            let there = self
-                .flow
-                .int_compare(inkwell::IntPredicate::SLT, k, total.into());
-            let branch = self.flow.begin(there.into_int_value());
-            let depth = self.flow.depth();
-            let more =
-                self.one_product(dot, at, Index::uniform(k.into_int_value(), 1, depth), *sum);
-            let branch = self.flow.otherwise(branch, vec![more]);
-            *sum = self.flow.join(branch, &[*sum])[0];
-        }
-        sums
-    }
-
-    fn one_product(&mut self, dot: &Dot, at: &At<'c>, k: Index<'c>, sum: Value<'c>) -> Value<'c> {
-        let inner = self.unflattened(k, &dot.dims);
-        let a = placed([
-            (dot.a_batch, &at.batch),
-            (&dot.a_free, &at.rows),
-            (dot.a_contract, &inner),
-        ]);
-        let b = placed([
-            (dot.b_batch, &at.batch),
-            (&dot.b_free, &at.columns),
-            (dot.b_contract, &inner),
-        ]);
-        let (a, b) = (self.value(dot.a, &a), self.value(dot.b, &b));
-        self.fused(a, b, sum)
     }
 }

@@ -323,11 +323,25 @@ impl<'c> Kernel<'_, '_, 'c> {
                     moved[*axis] = flat;
                     break;
                 }
-                let inner = self.dim(&Dim::product(&from[axis + 1..group.from.end]));
+                let inner = self.divisor(&Dim::product(&from[axis + 1..group.from.end]));
                 (moved[*axis], flat) = self.flow.index_split(flat, inner);
             }
         }
         moved
+    }
+
+    /// A length to divide by: 1 where it is 0, and there is no element of which the index is split.
+    fn divisor(&mut self, dim: &Dim) -> IntValue<'c> {
+        let length = self.dim(dim);
+        let range = self.shared.dims.range(dim);
+        if range.is_some_and(|(low, _)| low > 0) {
+            return length;
+        }
+        self.flow.at_depth(0, |flow| {
+            let one = flow.i64(1).into();
+            let none = flow.int_compare(SLT, length.into(), one);
+            flow.pick(none, one, length.into()).into_int_value()
+        })
     }
 
     /// An element of one of several values after one another.

@@ -1,5 +1,6 @@
 //! One kernel's function: its tiles, and for each tile the stages of its nest.
 
+mod columns;
 mod dot;
 mod expr;
 mod flow;
@@ -32,6 +33,8 @@ pub struct Shared<'m, 'c> {
     pub module: &'m Module<'c>,
     /// What they are made for.
     pub target: &'m Target,
+    /// Whether sums are to be in the one order.
+    pub ordered: bool,
     /// The symbols of their dims, in the order in which they are passed.
     pub dims: &'m Dims,
 }
