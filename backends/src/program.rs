@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use ir::{Call, Def, Function, LocalId, Module, Op, Place, Type};
 use passes::plan::Lowered;
+use passes::plan::buffers::{ALIGN, Life, Packing};
 use runtime::{Address, Buffer, Launch, Program, Symbol, Weight};
 
 use crate::Error;
-
-/// Alignment of what lies in memory, in bytes.
-const ALIGN: u64 = 64;
 
 /// The program of a lowered plan whose kernels need so much scratch memory.
 ///
@@ -94,7 +92,7 @@ pub fn program(lowered: &Lowered, scratch: u64) -> Result<Program, Error> {
 /// one call, behind that all others, each as long as it is needed.
 fn arena(lowered: &Lowered, bytes: &dyn Fn(&Type) -> u64) -> (HashMap<LocalId, u64>, u64) {
     let step = &lowered.module.step;
-    let mut lives: BTreeMap<LocalId, (usize, usize)> = BTreeMap::new();
+    let mut lives: BTreeMap<LocalId, Life> = BTreeMap::new();
     for (i, call) in step.calls.iter().enumerate() {
         for place in call.args.iter().chain(&call.results) {
             if let Place::Local(id) = place {
@@ -109,7 +107,7 @@ fn arena(lowered: &Lowered, bytes: &dyn Fn(&Type) -> u64) -> (HashMap<LocalId, u
         .max();
     let base = planned.unwrap_or(0).next_multiple_of(ALIGN);
     let mut places: HashMap<LocalId, u64> = HashMap::new();
-    let mut free: Vec<(LocalId, (usize, usize))> = Vec::new();
+    let mut free: Vec<(LocalId, Life)> = Vec::new();
     for (id, life) in lives {
         match lowered.slots.get(&id) {
             Some((offset, _)) => {
@@ -120,30 +118,14 @@ fn arena(lowered: &Lowered, bytes: &dyn Fn(&Type) -> u64) -> (HashMap<LocalId, u
         }
     }
     free.sort_by_key(|(_, life)| life.0);
-    let mut placed: Vec<((usize, usize), u64, u64)> = Vec::new();
-    let mut end = base;
+    let mut packing = Packing::default();
     for (id, life) in free {
         let size = bytes(&step.locals[id.0].ty)
             .next_multiple_of(ALIGN)
             .max(ALIGN);
-        let mut live: Vec<(u64, u64)> = placed
-            .iter()
-            .filter(|(other, ..)| other.0 <= life.1 && life.0 <= other.1)
-            .map(|(_, start, stop)| (*start, *stop))
-            .collect();
-        live.sort_unstable();
-        let mut at = base;
-        for (start, stop) in live {
-            if at + size <= start {
-                break;
-            }
-            at = at.max(stop);
-        }
-        placed.push((life, at, at + size));
-        places.insert(id, at);
-        end = end.max(at + size);
+        places.insert(id, base + packing.place(life, size));
     }
-    (places, end)
+    (places, base + packing.bytes)
 }
 
 /// Whether every call of a function has its puts written into the memory of the state that they replace.

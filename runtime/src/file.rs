@@ -116,10 +116,16 @@ impl OutputFile {
         let OutputFile { path, out, place } = self;
         let finish = || {
             let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+            // A program cannot be started while anybody can write to it, so nobody can once it has its name.
             match place {
                 Place::Named => Ok(()),
-                Place::Unnamed(target) => link(&file, &target),
+                Place::Unnamed(target) => {
+                    let readable = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+                    drop(file);
+                    link(&readable, &target)
+                }
                 Place::Temporary(path, target) => {
+                    drop(file);
                     path.persist(&target).map_err(|error| error.error)
                 }
             }

@@ -127,7 +127,7 @@ impl Scheduler<'_> {
             let by_bytes = TILE_BYTES / (2 * depth * inner).max(1);
             let least = (COLUMNS.0 + inner - 1) / inner.max(1);
             let size = by_bytes.clamp(least, COLUMNS.1.max(least));
-            let share = (length / TILES).max(1).next_multiple_of_8();
+            let share = round_up((length / TILES).max(1), 8);
             self.tile(dot, batch + rows, size.min(share))
         };
         if !cut && self.tiles.is_empty() && rows > 0 {
@@ -202,7 +202,7 @@ impl Scheduler<'_> {
         let size = size.max(1);
         self.tiles.push(Tile {
             extent: space(self.function, anchor)[at].clone(),
-            size: (size + multiple - 1) / multiple * multiple,
+            size: round_up(size, multiple),
         });
         true
     }
@@ -337,16 +337,14 @@ impl Scheduler<'_> {
             let all = self.most(dim);
             part.map_or(all, |p| {
                 let tile = &self.tiles[p.tile];
-                let size = tile
-                    .size
-                    .min(self.most(&tile.extent).next_multiple_of_unit(p.of));
+                let size = tile.size.min(round_up(self.most(&tile.extent), p.of));
                 (size / p.of * p.per).min(all)
             })
         });
         let mut lengths: Vec<i64> = lengths.collect();
         if let Some(last) = lengths.last_mut() {
             // Whole vectors, so that rows begin aligned.
-            *last = last.next_multiple_of_unit(32);
+            *last = round_up(*last, 32);
         }
         let mut strides = vec![1; lengths.len()];
         for i in (1..lengths.len()).rev() {
@@ -455,18 +453,7 @@ impl Scheduler<'_> {
     }
 }
 
-/// Rounding up of sizes.
-trait Multiple {
-    fn next_multiple_of_unit(self, unit: i64) -> i64;
-    fn next_multiple_of_8(self) -> i64;
-}
-
-impl Multiple for i64 {
-    fn next_multiple_of_unit(self, unit: i64) -> i64 {
-        (self + unit - 1) / unit * unit
-    }
-
-    fn next_multiple_of_8(self) -> i64 {
-        self.next_multiple_of_unit(8)
-    }
+/// The smallest multiple of a unit that is not below `n`.
+fn round_up(n: i64, unit: i64) -> i64 {
+    (n + unit - 1) / unit * unit
 }

@@ -6,8 +6,8 @@ use ir::{Dims, Module, Op, Place, Type, ValueId};
 
 use super::{Kernel, op};
 
-/// First and last kernel, by place, between which a value is needed.
-type Life = (usize, usize);
+/// First and last of the kernels or calls, by place, between which a value is needed.
+pub type Life = (usize, usize);
 /// Offset and bytes in the arena.
 type Slot = (u64, u64);
 
@@ -32,6 +32,34 @@ fn bytes(ty: &Type, dims: &Dims) -> u64 {
     u64::try_from(most).unwrap_or(0)
 }
 
+/// Places in memory, where lives that meet have places apart.
+#[derive(Clone, Debug, Default)]
+pub struct Packing {
+    placed: Vec<(Life, Slot)>,
+    /// Bytes from the first place to the end of the last.
+    pub bytes: u64,
+}
+
+impl Packing {
+    /// The first place with so many bytes free for this life: its offset.
+    pub fn place(&mut self, life: Life, size: u64) -> u64 {
+        let meets = |other: &Life| other.0 <= life.1 && life.0 <= other.1;
+        let taken = self.placed.iter().filter(|(other, _)| meets(other));
+        let mut taken: Vec<Slot> = taken.map(|(_, slot)| *slot).collect();
+        taken.sort_unstable();
+        let mut offset = 0;
+        for (start, length) in taken {
+            if offset + size <= start {
+                break;
+            }
+            offset = offset.max(start + length);
+        }
+        self.placed.push((life, (offset, size)));
+        self.bytes = self.bytes.max(offset + size);
+        offset
+    }
+}
+
 /// The life of a written value.
 fn lifetime(kernels: &[Kernel], value: ValueId) -> Option<Life> {
     let made = kernels.iter().position(|k| k.outputs.contains(&value))?;
@@ -43,8 +71,7 @@ fn lifetime(kernels: &[Kernel], value: ValueId) -> Option<Life> {
 pub fn plan(module: &Module, index: usize, kernels: &[Kernel]) -> Buffers {
     let function = &module.functions[index];
     let mut buffers = Buffers::default();
-    // Lifetimes, offsets and bytes of what lies in the arena.
-    let mut placed: Vec<(Life, Slot)> = Vec::new();
+    let mut packing = Packing::default();
     for value in kernels.iter().flat_map(|k| &k.outputs) {
         if function.results.contains(value) {
             if matches!(op(function, *value), Some((Op::Put, _))) {
@@ -57,23 +84,10 @@ pub fn plan(module: &Module, index: usize, kernels: &[Kernel]) -> Buffers {
             continue;
         };
         let size = bytes(&function.values[value.0].ty, &module.dims).next_multiple_of(ALIGN);
-        let mut offset = 0;
-        let mut live: Vec<Slot> = placed
-            .iter()
-            .filter(|(other, _)| other.0 <= life.1 && life.0 <= other.1)
-            .map(|(_, at)| *at)
-            .collect();
-        live.sort_unstable();
-        for (start, length) in live {
-            if offset + size <= start {
-                break;
-            }
-            offset = offset.max(start + length);
-        }
-        placed.push((life, (offset, size)));
+        let offset = packing.place(life, size);
         buffers.slots.insert(*value, (offset, size));
-        buffers.arena = buffers.arena.max(offset + size);
     }
+    buffers.arena = packing.bytes;
     buffers
 }
 

@@ -4,7 +4,8 @@
 use inkwell::FloatPredicate::{OEQ, OGT, OLE, OLT};
 use inkwell::IntPredicate::{EQ, SGT, SLE, SLT, UGE};
 use inkwell::values::{BasicValueEnum, IntValue, VectorValue};
-use ir::{Attr, DType, Dim, Literal, Op, ValueId, math};
+use ir::math::{self, Lane};
+use ir::{Attr, DType, Dim, Literal, Op, ValueId};
 
 use super::Kernel;
 use super::index::{Index, LANES, Place};
@@ -81,32 +82,14 @@ impl<'c> Kernel<'_, '_, 'c> {
         };
         let ty = &function.values[value.0].ty;
         match kind {
-            Op::Neg => {
-                let x = self.value(operands[0], at);
-                match x {
-                    Value::VectorValue(x) => {
-                        written(self.flow.builder.build_float_neg(x, "")).into()
-                    }
-                    x => {
-                        written(self.flow.builder.build_float_neg(x.into_float_value(), "")).into()
-                    }
-                }
-            }
+            Op::Neg => self.math(operands[0], at, |x| -x),
             Op::Exp => self.math(operands[0], at, |x| math::exp(x)),
             Op::Log => self.math(operands[0], at, |x| math::log(x)),
             Op::Tanh => self.math(operands[0], at, |x| math::tanh(x)),
             Op::Sin => self.math(operands[0], at, |x| math::sin(x)),
             Op::Cos => self.math(operands[0], at, |x| math::cos(x)),
-            Op::Sqrt => {
-                let x = self.value(operands[0], at);
-                self.sqrt(x)
-            }
-            Op::Rsqrt => {
-                let x = self.value(operands[0], at);
-                let root = self.sqrt(x);
-                let one = self.flow.context.f32_type().const_float(1.0);
-                self.flow.float_div(one.into(), root)
-            }
+            Op::Sqrt => self.math(operands[0], at, |x| x.sqrt()),
+            Op::Rsqrt => self.math(operands[0], at, |x| x.constant(1.0) / x.sqrt()),
             Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Max | Op::Min => {
                 let (a, b) = (self.value(operands[0], at), self.value(operands[1], at));
                 match ty.dtype {
@@ -193,7 +176,7 @@ impl<'c> Kernel<'_, '_, 'c> {
         }
     }
 
-    /// A function of [`ir::math`].
+    /// A function of one number.
     fn math(
         &mut self,
         operand: ValueId,
@@ -219,13 +202,6 @@ impl<'c> Kernel<'_, '_, 'c> {
         let value = written(site.builder.build_insert_element(single, x, zero, ""));
         let result = f(Lanes { site, value });
         written(site.builder.build_extract_element(result, zero, ""))
-    }
-
-    fn sqrt(&mut self, x: Value<'c>) -> Value<'c> {
-        let root = self
-            .flow
-            .intrinsic("llvm.sqrt", &[x.get_type()], &[x.into()]);
-        root.expect("a square root is a value")
     }
 
     fn floats(&mut self, kind: Op, a: Value<'c>, b: Value<'c>) -> Value<'c> {
