@@ -12,7 +12,7 @@ use inkwell::builder::{Builder, BuilderError};
 use inkwell::intrinsics::Intrinsic;
 use inkwell::module::Module;
 use inkwell::types::{BasicTypeEnum, VectorType};
-use inkwell::values::{BasicMetadataValueEnum, VectorValue};
+use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, VectorValue};
 use ir::math::Lane;
 
 /// Where instructions are written.
@@ -46,15 +46,32 @@ impl<'ctx> Site<'_, 'ctx> {
         operands: [VectorValue<'ctx>; N],
     ) -> VectorValue<'ctx> {
         let types = operands.map(|x| BasicTypeEnum::from(x.get_type()));
+        self.call(
+            name,
+            &types[..N.min(1)],
+            &operands.map(BasicMetadataValueEnum::from),
+        )
+        .unwrap_or_else(|| panic!("{name} has a result"))
+        .into_vector_value()
+    }
+
+    /// A call of the intrinsic of this name, overloaded on these types; nothing where it has no result.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such intrinsic.
+    pub fn call(
+        self,
+        name: &str,
+        types: &[BasicTypeEnum<'ctx>],
+        operands: &[BasicMetadataValueEnum<'ctx>],
+    ) -> Option<BasicValueEnum<'ctx>> {
         let callee = Intrinsic::find(name)
-            .and_then(|found| found.get_declaration(self.module, types.get(..1)?))
-            .unwrap_or_else(|| panic!("{name} is an intrinsic with operands"));
-        let operands = operands.map(BasicMetadataValueEnum::from);
-        written(self.builder.build_call(callee, &operands, ""))
+            .and_then(|found| found.get_declaration(self.module, types))
+            .unwrap_or_else(|| panic!("{name} is an intrinsic over {types:?}"));
+        written(self.builder.build_call(callee, operands, ""))
             .try_as_basic_value()
             .basic()
-            .unwrap_or_else(|| panic!("{name} has a result"))
-            .into_vector_value()
     }
 
     /// The same bits as another type of as many.

@@ -139,11 +139,6 @@ impl<'c> Kernel<'_, '_, 'c> {
         (0..LANES).map(lane).collect()
     }
 
-    fn zeros(&mut self) -> Value<'c> {
-        let zero = self.flow.context.f32_type().const_zero();
-        self.flow.splat(zero.into())
-    }
-
     /// Combines the lanes of a vector of columns into results.
     fn combine_columns(&mut self, at: &At<'c>, mut sums: Vec<Value<'c>>, home: &Memory<'c>) {
         for half in [8, 4, 2, 1] {

@@ -272,9 +272,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
         columns: &[Option<Index<'c>>],
         home: &Memory<'c>,
     ) {
-        let zero = self.flow.context.f32_type().const_zero();
-        let zero = self.flow.splat(zero.into());
-        let start = vec![zero; rows.len() * columns.len()];
+        let start = vec![self.zeros(); rows.len() * columns.len()];
         let step = if dot.narrow { PAIRED } else { LANES };
         let sums = self.fold(&dot.total, step, &start, &mut |kernel, flat, sums| {
             let inner = kernel.contracted(dot, flat);
@@ -317,12 +315,17 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
         }
     }
 
+    /// 16 sums of nothing yet.
+    pub fn zeros(&mut self) -> Value<'c> {
+        let zero = self.flow.context.f32_type().const_zero();
+        self.flow.splat(zero.into())
+    }
+
     /// `a * b + c`, rounded once.
     pub fn fused(&mut self, a: Value<'c>, b: Value<'c>, c: Value<'c>) -> Value<'c> {
         let (a, b) = (self.flow.splat(a), self.flow.splat(b));
-        let operands = [a.into(), b.into(), c.into()];
-        let sum = self.flow.intrinsic("llvm.fma", &[c.get_type()], &operands);
-        sum.expect("a fused multiply-add is a value")
+        let operands = [a, b, c].map(BasicValueEnum::into_vector_value);
+        self.flow.site().intrinsic("llvm.fma", operands).into()
     }
 
     /// Sums of 16 pairs of products of bf16.
@@ -330,9 +333,8 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
         let pairs = self.flow.context.bf16_type().vec_type(PAIRED as u32);
         let cast = |x: Value<'c>| written(self.flow.builder.build_bit_cast(x, pairs, ""));
         let operands = [sum.into(), cast(a).into(), cast(b).into()];
-        let sum = self
-            .flow
-            .intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", &[], &operands);
+        let site = self.flow.site();
+        let sum = site.call("llvm.x86.avx512bf16.dpbf16ps.512", &[], &operands);
         sum.expect("a sum of products is a value")
     }
 

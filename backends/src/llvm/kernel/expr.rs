@@ -92,10 +92,7 @@ impl<'c> Kernel<'_, '_, 'c> {
             Op::Rsqrt => self.math(operands[0], at, |x| x.constant(1.0) / x.sqrt()),
             Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Max | Op::Min => {
                 let (a, b) = (self.value(operands[0], at), self.value(operands[1], at));
-                match ty.dtype {
-                    DType::I32 => self.integers(kind, a, b),
-                    _ => self.floats(kind, a, b),
-                }
+                self.arithmetic(kind, ty.dtype, a, b)
             }
             Op::Rem => {
                 let (a, b) = (self.value(operands[0], at), self.value(operands[1], at));
@@ -204,35 +201,25 @@ impl<'c> Kernel<'_, '_, 'c> {
         written(site.builder.build_extract_element(result, zero, ""))
     }
 
-    fn floats(&mut self, kind: Op, a: Value<'c>, b: Value<'c>) -> Value<'c> {
-        match kind {
-            Op::Add => self.flow.float_add(a, b),
-            Op::Sub => self.flow.float_sub(a, b),
-            Op::Mul => self.flow.float_mul(a, b),
-            Op::Div => self.flow.float_div(a, b),
-            Op::Max => {
-                let more = self.flow.float_compare(OGT, a, b);
-                self.flow.pick(more, a, b)
-            }
+    /// Arithmetic on two numbers, floats or integers; the second where a comparison says neither.
+    fn arithmetic(&mut self, kind: Op, dtype: DType, a: Value<'c>, b: Value<'c>) -> Value<'c> {
+        let flow = &mut self.flow;
+        match (kind, dtype) {
+            (Op::Add, DType::I32) => flow.int_add(a, b),
+            (Op::Sub, DType::I32) => flow.int_sub(a, b),
+            (Op::Mul, DType::I32) => flow.int_mul(a, b),
+            (Op::Add, _) => flow.float_add(a, b),
+            (Op::Sub, _) => flow.float_sub(a, b),
+            (Op::Mul, _) => flow.float_mul(a, b),
+            (Op::Div, _) => flow.float_div(a, b),
             _ => {
-                let less = self.flow.float_compare(OLT, a, b);
-                self.flow.pick(less, a, b)
-            }
-        }
-    }
-
-    fn integers(&mut self, kind: Op, a: Value<'c>, b: Value<'c>) -> Value<'c> {
-        match kind {
-            Op::Add => self.flow.int_add(a, b),
-            Op::Sub => self.flow.int_sub(a, b),
-            Op::Mul => self.flow.int_mul(a, b),
-            Op::Max => {
-                let more = self.flow.int_compare(SGT, a, b);
-                self.flow.pick(more, a, b)
-            }
-            _ => {
-                let less = self.flow.int_compare(SLT, a, b);
-                self.flow.pick(less, a, b)
+                let first = match (kind, dtype) {
+                    (Op::Max, DType::I32) => flow.int_compare(SGT, a, b),
+                    (Op::Max, _) => flow.float_compare(OGT, a, b),
+                    (_, DType::I32) => flow.int_compare(SLT, a, b),
+                    _ => flow.float_compare(OLT, a, b),
+                };
+                flow.pick(first, a, b)
             }
         }
     }
@@ -294,30 +281,13 @@ impl<'c> Kernel<'_, '_, 'c> {
             }
             let one = Dim::from(1i64);
             let real: Vec<usize> = group.from.clone().filter(|i| from[*i] != one).collect();
-            for (i, axis) in real.iter().enumerate() {
-                if i + 1 == real.len() {
-                    moved[*axis] = flat;
-                    break;
-                }
-                let inner = self.divisor(&Dim::product(&from[axis + 1..group.from.end]));
-                (moved[*axis], flat) = self.flow.index_split(flat, inner);
+            let lengths: Vec<Dim> = real.iter().map(|axis| from[*axis].clone()).collect();
+            let split = self.unflattened(flat, &lengths);
+            for (axis, index) in real.iter().zip(split) {
+                moved[*axis] = index;
             }
         }
         moved
-    }
-
-    /// A length to divide by: 1 where it is 0, and there is no element of which the index is split.
-    fn divisor(&mut self, dim: &Dim) -> IntValue<'c> {
-        let length = self.dim(dim);
-        let range = self.shared.dims.range(dim);
-        if range.is_some_and(|(low, _)| low > 0) {
-            return length;
-        }
-        self.flow.at_depth(0, |flow| {
-            let one = flow.i64(1).into();
-            let none = flow.int_compare(SLT, length.into(), one);
-            flow.pick(none, one, length.into()).into_int_value()
-        })
     }
 
     /// An element of one of several values after one another.

@@ -466,38 +466,6 @@ impl<'c> Flow<'_, 'c> {
         self.at_depth(0, |flow| written(flow.builder.build_int_neg(x, "")))
     }
 
-    /// A comparison of integers.
-    pub fn int_compare(
-        &mut self,
-        how: IntPredicate,
-        a: BasicValueEnum<'c>,
-        b: BasicValueEnum<'c>,
-    ) -> BasicValueEnum<'c> {
-        let (a, b) = self.alike(a, b);
-        if a.is_vector_value() {
-            let (a, b) = (a.into_vector_value(), b.into_vector_value());
-            return written(self.builder.build_int_compare(how, a, b, "")).into();
-        }
-        let (a, b) = (a.into_int_value(), b.into_int_value());
-        written(self.builder.build_int_compare(how, a, b, "")).into()
-    }
-
-    /// A comparison of floats, false where either is NaN.
-    pub fn float_compare(
-        &mut self,
-        how: FloatPredicate,
-        a: BasicValueEnum<'c>,
-        b: BasicValueEnum<'c>,
-    ) -> BasicValueEnum<'c> {
-        let (a, b) = self.alike(a, b);
-        if a.is_vector_value() {
-            let (a, b) = (a.into_vector_value(), b.into_vector_value());
-            return written(self.builder.build_float_compare(how, a, b, "")).into();
-        }
-        let (a, b) = (a.into_float_value(), b.into_float_value());
-        written(self.builder.build_float_compare(how, a, b, "")).into()
-    }
-
     /// `a` where the condition holds, else `b`.
     pub fn pick(
         &mut self,
@@ -516,4 +484,32 @@ impl<'c> Flow<'_, 'c> {
                 .build_select(condition.into_int_value(), a, b, ""),
         )
     }
+}
+
+/// Comparisons, alike; of floats false where either is NaN.
+macro_rules! comparisons {
+    ($($name:ident $predicate:ident $build:ident $into_scalar:ident;)*) => {
+        impl<'c> Flow<'_, 'c> {$(
+            #[doc = concat!("`", stringify!($build), "`.")]
+            pub fn $name(
+                &mut self,
+                how: $predicate,
+                a: BasicValueEnum<'c>,
+                b: BasicValueEnum<'c>,
+            ) -> BasicValueEnum<'c> {
+                let (a, b) = self.alike(a, b);
+                if a.is_vector_value() {
+                    let (a, b) = (a.into_vector_value(), b.into_vector_value());
+                    return written(self.builder.$build(how, a, b, "")).into();
+                }
+                let (a, b) = (a.$into_scalar(), b.$into_scalar());
+                written(self.builder.$build(how, a, b, "")).into()
+            }
+        )*}
+    };
+}
+
+comparisons! {
+    int_compare IntPredicate build_int_compare into_int_value;
+    float_compare FloatPredicate build_float_compare into_float_value;
 }

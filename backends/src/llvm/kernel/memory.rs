@@ -1,8 +1,7 @@
 //! Tensors in memory: loads and stores of elements and of vectors.
 
-use inkwell::intrinsics::Intrinsic;
 use inkwell::types::BasicTypeEnum;
-use inkwell::values::{BasicMetadataValueEnum, BasicValue, BasicValueEnum, IntValue, PointerValue};
+use inkwell::values::{BasicValue, BasicValueEnum, IntValue, PointerValue};
 use inkwell::{AddressSpace, IntPredicate};
 use ir::DType;
 
@@ -53,20 +52,6 @@ impl<'c> Flow<'_, 'c> {
         }
     }
 
-    /// A call of an intrinsic that is overloaded on these types.
-    pub fn intrinsic(
-        &self,
-        name: &str,
-        types: &[BasicTypeEnum<'c>],
-        operands: &[BasicMetadataValueEnum<'c>],
-    ) -> Option<BasicValueEnum<'c>> {
-        let callee =
-            Intrinsic::find(name).and_then(|found| found.get_declaration(self.module, types));
-        let callee = callee.unwrap_or_else(|| panic!("{name} is an intrinsic over {types:?}"));
-        let call = written(self.builder.build_call(callee, operands, ""));
-        call.try_as_basic_value().basic()
-    }
-
     /// The elements at an offset.
     pub fn load(&mut self, memory: &Memory<'c>, offset: Index<'c>) -> BasicValueEnum<'c> {
         let element = self.stored(memory.dtype);
@@ -96,7 +81,7 @@ impl<'c> Flow<'_, 'c> {
                     vector_of(pointers.into(), LANES as u32).into(),
                 ];
                 let operands = [each.into(), mask.into(), vector.const_zero().into()];
-                let loaded = self.intrinsic("llvm.masked.gather", &types, &operands);
+                let loaded = self.site().call("llvm.masked.gather", &types, &operands);
                 loaded.expect("a gather has a result")
             }
         };
@@ -131,7 +116,7 @@ impl<'c> Flow<'_, 'c> {
         let pointers = self.context.ptr_type(AddressSpace::default());
         let types = [vector.into(), pointers.into()];
         let operands = [pointer.into(), mask.into(), vector.const_zero().into()];
-        let loaded = self.intrinsic("llvm.masked.load", &types, &operands);
+        let loaded = self.site().call("llvm.masked.load", &types, &operands);
         loaded.expect("a load has a result")
     }
 
@@ -167,7 +152,7 @@ impl<'c> Flow<'_, 'c> {
                 let value = self.splat(value);
                 let each = self.pointers(memory, offset);
                 let types = [value.get_type(), each.get_type()];
-                self.intrinsic(
+                self.site().call(
                     "llvm.masked.scatter",
                     &types,
                     &[value.into(), each.into(), mask.into()],
@@ -177,7 +162,7 @@ impl<'c> Flow<'_, 'c> {
                 let value = self.splat(value);
                 let pointers = self.context.ptr_type(AddressSpace::default());
                 let types = [value.get_type(), pointers.into()];
-                self.intrinsic(
+                self.site().call(
                     "llvm.masked.store",
                     &types,
                     &[value.into(), pointer.into(), mask.into()],

@@ -2,7 +2,7 @@
 
 use inkwell::IntPredicate;
 use inkwell::types::VectorType;
-use inkwell::values::{BasicValueEnum, VectorValue};
+use inkwell::values::{BasicValueEnum, IntValue, VectorValue};
 use ir::{DType, Dim, Op, ValueId};
 
 use super::index::{Index, LANES, gcd};
@@ -237,17 +237,30 @@ impl<'c> Kernel<'_, '_, 'c> {
     pub fn unflattened(&mut self, flat: Index<'c>, dims: &[Dim]) -> Vec<Index<'c>> {
         let mut rest = flat;
         let mut each = Vec::new();
-        for i in 0..dims.len() {
-            if i + 1 == dims.len() {
-                each.push(rest);
-                break;
-            }
-            let inner = self.dim(&Dim::product(&dims[i + 1..]));
+        for i in 1..dims.len() {
+            let inner = self.divisor(&Dim::product(&dims[i..]));
             let (outer, inside) = self.flow.index_split(rest, inner);
             each.push(outer);
             rest = inside;
         }
+        if !dims.is_empty() {
+            each.push(rest);
+        }
         each
+    }
+
+    /// A length to divide by: 1 where it is 0, and there is no element of which the index is split.
+    fn divisor(&mut self, dim: &Dim) -> IntValue<'c> {
+        let length = self.dim(dim);
+        let range = self.shared.dims.range(dim);
+        if range.is_some_and(|(low, _)| low > 0) {
+            return length;
+        }
+        self.flow.at_depth(0, |flow| {
+            let one = flow.i64(1).into();
+            let none = flow.int_compare(IntPredicate::SLT, length.into(), one);
+            flow.pick(none, one, length.into()).into_int_value()
+        })
     }
 
     fn reduce(&mut self, value: ValueId, extents: &[Extent<'c>], home: &Memory<'c>) {
