@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
+use crate::host;
 use crate::space;
 
 /// The environment variable of the limit.
@@ -42,12 +43,7 @@ impl Cache {
     /// # Errors
     /// No such folder can be made, or a limit that is no number.
     pub fn open() -> Result<Cache, Error> {
-        let absolute = |name| {
-            let path = env::var_os(name).map(PathBuf::from);
-            path.filter(|path| path.is_absolute())
-        };
-        let home = || absolute("HOME").map(|home| home.join(".cache"));
-        let caches = absolute("XDG_CACHE_HOME").or_else(home).ok_or_else(|| {
+        let caches = host::folder("XDG_CACHE_HOME", ".cache").ok_or_else(|| {
             let message =
                 "no place for the cache: expected an absolute path in XDG_CACHE_HOME or HOME";
             Error::Option(message.into())

@@ -1,12 +1,12 @@
 //! The machine that is planned for.
 
-use std::env;
 use std::path::{Path, PathBuf};
 
 use passes::fusion::Machine;
 use runtime::Description;
 
 use crate::error::Error;
+use crate::host;
 
 /// The option that chooses the machine: flatten it into the arguments of a command that plans. A command that takes
 /// [`RunOptions`](runtime::RunOptions) has the same option by them, and calls [`load`].
@@ -42,11 +42,7 @@ pub fn load(path: Option<&Path>) -> Result<Option<Description>, Error> {
 /// Where `calibrate` leaves the description of this machine: `lapidary/machine.json` in the user's folder of
 /// configurations, by the XDG base directory specification; nothing if the environment names none.
 pub fn default_path() -> Option<PathBuf> {
-    let folder = |name| {
-        let path = PathBuf::from(env::var_os(name)?);
-        path.is_absolute().then_some(path)
-    };
-    let folder = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
+    let folder = host::folder("XDG_CONFIG_HOME", ".config")?;
     Some(folder.join("lapidary").join("machine.json"))
 }
 

@@ -8,6 +8,7 @@ mod cache;
 mod calibrate;
 mod compile;
 mod error;
+mod host;
 mod info;
 mod machine;
 mod model;

@@ -5,25 +5,13 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{lapidary, random, refusal, refused, said, says, tiny, with_stdin};
-use tempfile::TempDir;
-
-const QUESTION: &str = "What is the opposite of up?";
-const ANSWER: &str = "The opposite of up is down.\n";
-
-fn folder() -> TempDir {
-    tempfile::tempdir().expect("a folder")
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("the path is text")
-}
+use common::*;
 
 /// Compiles a checkpoint to a file in this folder.
 fn compile(checkpoint: &str, dir: &Path, options: &[&str]) -> PathBuf {
@@ -50,26 +38,22 @@ fn answer(file: &Path) -> String {
     said(run(file, &["--temperature", "0", QUESTION]))
 }
 
+/// Bytes of the runtime that a compiled file begins with.
+fn runtime_bytes() -> usize {
+    let found = fs::metadata(env!("LAPIDARY_RUNTIME"));
+    found.expect("a file").len() as usize
+}
+
+/// Writes a file that can be started.
+fn write_program(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).expect("a file");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a file");
+}
+
 fn names(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).expect("a folder");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
     names.map(|name| name.display().to_string()).collect()
-}
-
-/// The files of `models/tiny` that a run needs, elsewhere.
-fn copy_of_tiny(dir: &Path) -> String {
-    let copy = dir.join("tiny");
-    fs::create_dir(&copy).expect("a folder");
-    for file in [
-        "config.json",
-        "generation_config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-    ] {
-        fs::copy(Path::new(&tiny()).join(file), copy.join(file)).expect("a copy");
-    }
-    text(&copy).to_string()
 }
 
 #[test]
@@ -140,13 +124,10 @@ fn a_file_cut_off_anywhere_says_so_in_one_line_before_it_does_anything() {
     let dir = folder();
     let file = compile(&tiny(), dir.path(), &[]);
     let whole = fs::read(&file).expect("a file");
-    let runtime = fs::metadata(env!("LAPIDARY_RUNTIME"))
-        .expect("a file")
-        .len() as usize;
+    let runtime = runtime_bytes();
     let cut = dir.path().join("cut");
     let line = |length: usize| {
-        fs::write(&cut, &whole[..length]).expect("a file");
-        fs::set_permissions(&cut, fs::Permissions::from_mode(0o755)).expect("a file");
+        write_program(&cut, &whole[..length]);
         refusal(2, run(&cut, &["hi"]))
     };
     let name = text(&cut);
@@ -176,16 +157,13 @@ fn a_file_edited_anywhere_behind_its_runtime_says_so_in_one_line() {
     let dir = folder();
     let file = compile(&tiny(), dir.path(), &[]);
     let whole = fs::read(&file).expect("a file");
-    let runtime = fs::metadata(env!("LAPIDARY_RUNTIME"))
-        .expect("a file")
-        .len() as usize;
+    let runtime = runtime_bytes();
     let edited = dir.path().join("edited");
     let steps = (runtime..whole.len() - 32).step_by((whole.len() - runtime) / 12);
     for at in steps.chain([whole.len() - 40]) {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
-        fs::write(&edited, bytes).expect("a file");
-        fs::set_permissions(&edited, fs::Permissions::from_mode(0o755)).expect("a file");
+        write_program(&edited, &bytes);
         let message = refusal(2, run(&edited, &["--temperature", "0", QUESTION]));
         let expected = format!(
             "error: {} was changed after it was compiled (at bytes ",
@@ -434,257 +412,4 @@ fn the_generated_code_is_written_as_asked() {
     assert!(asm.contains("vfmadd") && !asm.contains("%zmm") && !asm.contains("zmm0"));
     assert!(obj.starts_with(b"\x7fELF"));
     assert_eq!(obj[16], 1, "a relocatable file");
-}
-
-/// A cache of a test's own.
-struct Cache {
-    dir: TempDir,
-}
-
-impl Cache {
-    fn new() -> Cache {
-        Cache { dir: folder() }
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = lapidary(&[&["run"], args].concat());
-        command.env("XDG_CACHE_HOME", self.dir.path());
-        command
-    }
-
-    fn output(&self, args: &[&str]) -> Output {
-        self.command(args).output().expect("lapidary starts")
-    }
-
-    fn answers(&self, args: &[&str]) {
-        let tiny = tiny();
-        let all = [&[&tiny[..]], args, &["--temperature", "0", QUESTION]].concat();
-        assert_eq!(said(self.output(&all)), ANSWER, "{args:?}");
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.dir.path().join("lapidary")
-    }
-
-    /// The files, as names and inodes: programs, and weights.
-    fn files(&self) -> [Vec<(PathBuf, u64)>; 2] {
-        let entries = fs::read_dir(self.folder()).expect("a folder");
-        let paths = entries.map(|entry| entry.expect("an entry").path());
-        let mut files: Vec<(PathBuf, u64)> = paths
-            .map(|path| {
-                let inode = fs::metadata(&path).expect("a file").ino();
-                (path, inode)
-            })
-            .collect();
-        files.sort();
-        let (weights, programs) = files
-            .into_iter()
-            .partition(|(path, _)| path.extension().is_some());
-        [programs, weights]
-    }
-}
-
-#[test]
-fn a_run_compiles_once_and_all_programs_share_the_weights() {
-    let cache = Cache::new();
-    cache.answers(&[]);
-    let first = cache.files();
-    assert_eq!(first.clone().map(|files| files.len()), [1, 1]);
-    cache.answers(&["--threads", "1"]);
-    assert_eq!(cache.files(), first);
-    cache.answers(&["--fidelity", "exact"]);
-    cache.answers(&["--max-context", "100"]);
-    let [programs, weights] = cache.files();
-    assert_eq!(programs.len(), 3);
-    assert_eq!(weights, first[1]);
-    cache.answers(&["--weight-format", "f32"]);
-    assert_eq!(cache.files().map(|files| files.len()), [4, 2]);
-    cache.answers(&["--weights", "embed"]);
-    assert_eq!(cache.files().map(|files| files.len()), [5, 2]);
-}
-
-#[test]
-fn a_checkpoint_that_was_changed_is_compiled_again() {
-    let cache = Cache::new();
-    let dir = folder();
-    let checkpoint = copy_of_tiny(dir.path());
-    let run = || {
-        let args = [&checkpoint, "--temperature", "0", QUESTION];
-        assert_eq!(said(cache.output(&args)), ANSWER);
-    };
-    run();
-    assert_eq!(cache.files().map(|files| files.len()), [1, 1]);
-    // Settings of generation go into the program alone.
-    let generation = Path::new(&checkpoint).join("generation_config.json");
-    fs::write(generation, r#"{"eos_token_id": [1, 107, 0]}"#).expect("a file");
-    run();
-    assert_eq!(cache.files().map(|files| files.len()), [2, 1]);
-    let weights = fs::File::open(Path::new(&checkpoint).join("model.safetensors"));
-    let changed = weights.and_then(|file| file.set_modified(std::time::UNIX_EPOCH));
-    changed.expect("a time");
-    run();
-    assert_eq!(cache.files().map(|files| files.len()), [3, 2]);
-}
-
-#[test]
-fn a_damaged_file_of_the_cache_is_made_again() {
-    let cache = Cache::new();
-    cache.answers(&[]);
-    let [programs, weights] = cache.files();
-    let (program, weights) = (&programs[0].0, &weights[0].0);
-    let (whole, all_weights) = (fs::read(program), fs::read(weights));
-    let (whole, all_weights) = (whole.expect("a file"), all_weights.expect("a file"));
-    let check = |damage: &dyn Fn()| {
-        damage();
-        cache.answers(&[]);
-        assert!(fs::read(program).expect("a file") == whole);
-        assert!(fs::read(weights).expect("a file") == all_weights);
-    };
-    let flipped = |bytes: &[u8], at: usize| {
-        let mut bytes = bytes.to_vec();
-        bytes[at] ^= 1;
-        bytes
-    };
-    check(&|| fs::write(program, flipped(&whole, whole.len() - 50_000)).expect("a file"));
-    check(&|| fs::write(program, &whole[..whole.len() / 2]).expect("a file"));
-    check(&|| fs::write(program, "").expect("a file"));
-    check(&|| fs::write(weights, flipped(&all_weights, 1_000_000)).expect("a file"));
-    check(&|| fs::write(weights, &all_weights[..all_weights.len() - 1]).expect("a file"));
-    check(&|| fs::remove_file(weights).expect("a file"));
-    check(&|| fs::remove_file(program).expect("a file"));
-}
-
-#[test]
-fn runs_that_begin_at_once_fill_the_cache_together() {
-    let cache = Cache::new();
-    thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| cache.answers(&[]));
-        }
-    });
-    assert_eq!(cache.files().map(|files| files.len()), [1, 1]);
-}
-
-#[test]
-fn the_cache_keeps_within_its_limit_by_what_was_used_last() {
-    let cache = Cache::new();
-    cache.answers(&[]);
-    let [first, weights] = cache.files();
-    let size = |files: &[(PathBuf, u64)]| fs::metadata(&files[0].0).expect("a file").len();
-    // Room for the weights and for one program and a half.
-    let limit = size(&weights) + size(&first) * 3 / 2 + (4 << 20);
-    let args = [
-        &tiny()[..],
-        "--fidelity",
-        "exact",
-        "--temperature",
-        "0",
-        QUESTION,
-    ];
-    let mut command = cache.command(&args);
-    let output = command
-        .env("LAPIDARY_CACHE_LIMIT", limit.to_string())
-        .output();
-    assert_eq!(said(output.expect("lapidary starts")), ANSWER);
-    let [programs, kept] = cache.files();
-    assert_eq!(programs.len(), 1);
-    assert_ne!(programs, first);
-    assert_eq!(kept, weights);
-
-    let limited = |limit: &str| {
-        let mut command = cache.command(&[&tiny(), "--max-context", "50", "hi"]);
-        let output = command.env("LAPIDARY_CACHE_LIMIT", limit).output();
-        refusal(2, output.expect("lapidary starts"))
-    };
-    let message = limited("1000000");
-    let expected =
-        "error: LAPIDARY_CACHE_LIMIT: the cache may hold 1000000 bytes, and this model needs ";
-    assert!(message.starts_with(expected), "{message}");
-    let expected = "error: LAPIDARY_CACHE_LIMIT: found 'much', expected a number of bytes\n";
-    assert_eq!(limited("much"), expected);
-}
-
-#[test]
-fn a_run_without_a_place_for_the_cache_is_refused() {
-    let mut command = Cache::new().command(&[&tiny(), "hi"]);
-    let output = command
-        .env("XDG_CACHE_HOME", "relative")
-        .env_remove("HOME")
-        .output();
-    assert_eq!(
-        refusal(2, output.expect("lapidary starts")),
-        "error: no place for the cache: expected an absolute path in XDG_CACHE_HOME or HOME\n"
-    );
-}
-
-#[test]
-fn a_run_takes_every_option_to_the_compiled_file() {
-    let tiny = tiny();
-    let greedy = ["run", &tiny, "--temperature", "0"];
-    let with = |rest: &[&str]| says(&[&greedy[..], rest].concat());
-    assert_eq!(with(&["--", QUESTION]), ANSWER);
-    let raw = with(&[
-        "--raw",
-        "--max-new-tokens",
-        "3",
-        "--",
-        "--a prompt with dashes",
-    ]);
-    assert_eq!(
-        raw,
-        with(&[
-            "--max-new-tokens=3",
-            "--raw",
-            "--",
-            "--a prompt with dashes"
-        ])
-    );
-    let talk = with_stdin(
-        &[&greedy[..], &["--chat"]].concat(),
-        b"Give the opposite of up.\nAdd 5 and 0.\n",
-    );
-    assert_eq!(said(talk), "The opposite of up is down.\n5 + 0 = 5.\n");
-    let piped = with_stdin(&greedy, QUESTION.as_bytes());
-    assert_eq!(said(piped), ANSWER);
-    let sampled = |seed: &str| {
-        let options = [
-            "--temperature",
-            "1.5",
-            "--top-k",
-            "0",
-            "--top-p",
-            "1",
-            "--seed",
-            seed,
-        ];
-        let rest = [
-            "--max-new-tokens",
-            "24",
-            "Tell me a short story about Anna.",
-        ];
-        says(&[&["run", &tiny], &options[..], &rest].concat())
-    };
-    assert_eq!(sampled("7"), sampled("7"));
-    assert_ne!(sampled("7"), sampled("8"));
-    let dir = folder();
-    let stats = dir.path().join("stats.json");
-    with(&["--threads", "1", "--stats", text(&stats), "Add 5 and 0."]);
-    let stats = fs::read_to_string(stats).expect("a file");
-    let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
-    assert_eq!(stats["threads"], 1);
-    assert!(
-        stats["decode_tokens"].as_u64().is_some_and(|n| n > 3),
-        "{stats}"
-    );
-}
-
-#[test]
-fn a_run_needs_a_tokenizer_or_tokens_before_anything_is_compiled() {
-    let cache = Cache::new();
-    let output = cache.output(&[&random("2b-shape"), "hi"]);
-    assert_eq!(
-        refusal(2, output),
-        "error: the model has no tokenizer.json: give --tokens\n"
-    );
-    assert!(!cache.folder().exists());
 }

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use runtime::{Description, Error, Measured, Rates, Workers};
 
 use super::kernels::{Kernels, Line, Peak};
+use crate::host;
 
 /// Bytes that a thread reads before the next thread's turn.
 pub const CHUNK: usize = 1 << 20;
@@ -55,7 +56,7 @@ pub fn measure(
     }
     let [f32, bf16, int8] = arithmetic.map(|samples| samples.map(Samples::rates));
     Ok(Description {
-        cpu: cpu(),
+        cpu: host::cpu_name().unwrap_or("unknown".into()),
         threads,
         date: today(),
         read_bytes_per_s: read.rates(),
@@ -157,16 +158,6 @@ fn seconds(threads: usize, work: impl Fn(usize) + Sync) -> f64 {
     let end = spans.iter().map(|(_, end)| *end).max();
     let span = start.zip(end).map(|(start, end)| end - start);
     span.expect("there is a thread").as_secs_f64()
-}
-
-/// The CPU's own name, as Linux gives it.
-fn cpu() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        (key.trim() == "model name").then(|| value.trim().to_string())
-    });
-    name.unwrap_or("unknown".into())
 }
 
 /// Today in UTC, as `2026-08-31`.

@@ -14,6 +14,7 @@ use super::weights::read;
 use super::{Build, Placement, code};
 use crate::cache::{Cache, Held};
 use crate::error::Error;
+use crate::host;
 use crate::progress::Progress;
 
 /// A compiled file of the cache, whole, that stays there while this process, or what it becomes, runs.
@@ -143,7 +144,7 @@ fn program_key(
     key.update(format!("{build:?} {placement:?}").as_bytes());
     key.update(file::name(checkpoint.dir()).as_bytes());
     if build.tune_for_host {
-        key.update(file::cpu_name().unwrap_or_default().as_bytes());
+        key.update(host::cpu_name().unwrap_or_default().as_bytes());
     }
     update_with_stamp(&mut key, Path::new("/proc/self/exe"))?;
     for name in TEXTS {

@@ -11,6 +11,7 @@ use super::code;
 use super::options::Build;
 use super::weights::{read, stream};
 use crate::error::Error;
+use crate::host;
 use crate::progress::Progress;
 
 /// The runtime that every compiled file begins with; see `build.rs`.
@@ -177,7 +178,7 @@ fn about(source: &Source<'_>, checkpoint: Hash) -> About {
         fidelity: build.fidelity.name().into(),
         weight_format: build.weight_formats(source.checkpoint),
         kv_format: build.kv_format.name().into(),
-        tuned_for: build.tune_for_host.then(cpu_name).flatten(),
+        tuned_for: build.tune_for_host.then(host::cpu_name).flatten(),
     }
 }
 
@@ -188,14 +189,4 @@ pub fn name(dir: &Path) -> String {
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| "gemma2".into())
-}
-
-/// This machine's CPU's name for itself.
-pub fn cpu_name() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let name = line?.trim_start().strip_prefix(':')?;
-    Some(name.trim().to_string())
 }

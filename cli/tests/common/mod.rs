@@ -2,10 +2,19 @@
 
 #![allow(dead_code, reason = "every file of tests uses its own part")]
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use tempfile::TempDir;
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// A question to the checkpoint that comes with the repository, …
+pub const QUESTION: &str = "What is the opposite of up?";
+/// … and its answer.
+pub const ANSWER: &str = "The opposite of up is down.\n";
 
 /// The checkpoint that comes with the repository.
 pub fn tiny() -> String {
@@ -76,4 +85,30 @@ pub fn with_stdin(args: &[&str], input: &[u8]) -> Output {
     stdin.write_all(input).expect("lapidary reads its input");
     drop(stdin);
     child.wait_with_output().expect("lapidary ends")
+}
+
+/// A folder of a test's own.
+pub fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("the path is text")
+}
+
+/// The files of `models/tiny` that a run needs, elsewhere.
+pub fn copy_of_tiny(dir: &Path) -> String {
+    let copy = dir.join("tiny");
+    fs::create_dir(&copy).expect("a folder");
+    for file in [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ] {
+        fs::copy(Path::new(&tiny()).join(file), copy.join(file)).expect("a copy");
+    }
+    text(&copy).to_string()
 }
