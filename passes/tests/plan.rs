@@ -31,10 +31,18 @@ fn parts(text: &str) -> (&str, &str) {
         .expect("it says what comes out")
 }
 
-fn plan_of(module: &str) -> Plan {
+fn plan_by(module: &str, extract: Extract) -> Plan {
     let module = ir::text::parse(module).unwrap_or_else(|e| panic!("{e}"));
     ir::verify(&module).unwrap_or_else(|e| panic!("{e}"));
-    pipeline::plan(&module, &PlanOptions::default()).0
+    let options = PlanOptions {
+        extract,
+        ..PlanOptions::default()
+    };
+    pipeline::plan(&module, &options).0
+}
+
+fn plan_of(module: &str) -> Plan {
+    plan_by(module, Extract::Search)
 }
 
 fn residual() -> Plan {
@@ -144,7 +152,8 @@ fn a_state_written_in_place_while_its_old_value_is_read_is_refused() {
 
 #[test]
 fn two_live_values_in_one_place_are_refused() {
-    let mut plan = plan_of(parts(include_str!("plan/swiglu.test")).0);
+    let module = parts(include_str!("plan/swiglu.test")).0;
+    let mut plan = plan_by(module, Extract::None);
     let buffers = &mut plan.functions[0].buffers;
     assert!(buffers.slots.len() > 1);
     buffers

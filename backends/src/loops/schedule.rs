@@ -4,13 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use ir::{Class, DType, Dim, Dims, Function, Op, ValueId};
 
-use super::parts::{backward, forward, lcm};
+use super::parts::{backward, forward, gcd, lcm};
 use super::{Home, Nest, Part, Stage, Tile, Work, axes, free, op, space};
 
 /// Bytes of weights that a tile of a dot reads: they stay in a core's second-level cache while the rows pass.
-const TILE_BYTES: i64 = 384 << 10;
+const TILE_BYTES: i64 = 448 << 10;
 /// Columns of a dot's tile, at least and at most, where the axis and its unit allow.
 const COLUMNS: (i64, i64) = (24, 96);
+/// A tile of more columns than these has a multiple of them: whole register tiles at every level.
+const UNIT: i64 = 24;
 /// Tiles that a dot's columns make at least, where they can, so that workers finish together.
 const TILES: i64 = 8;
 /// Rows of a dot's tile.
@@ -80,74 +82,115 @@ impl Scheduler<'_> {
             return;
         }
         let dots: Vec<ValueId> = self.computed().filter(|v| self.is(*v, Op::Dot)).collect();
-        match dots[..] {
-            [] => {
-                let Some(root) = self.function.results.last().copied() else {
-                    return;
-                };
-                // Rows of a put are put in order.
-                let at = usize::from(self.is(root, Op::Put));
-                let rank = space(self.function, root).len();
-                if at < rank {
-                    self.tile(root, at, if rank == 1 { 1024 } else { 4 });
-                }
-            }
-            [.., last] => self.cut_dot(last, dots.len() > 1),
-        }
-    }
-
-    fn cut_dot(&mut self, dot: ValueId, attention: bool) {
-        let Some((_, attrs, [a, b])) = op(self.function, dot) else {
-            panic!("a dot has two operands");
-        };
-        let (batch, contract) = (axes(attrs, 0).len(), axes(attrs, 3));
-        let a_rank = self.function.values[a.0].ty.rank();
-        let rows = free(a_rank, axes(attrs, 0), axes(attrs, 2)).len();
-        let b_dims = &self.function.values[b.0].ty.dims;
-        let columns = free(b_dims.len(), axes(attrs, 1), contract).len();
-        for at in 0..batch {
-            self.tile(dot, at, 1);
-        }
-        if attention {
-            if self.tiles.is_empty() && rows > 0 {
-                self.tile(dot, batch, 4);
+        let Some(last) = dots.last().copied() else {
+            let Some(root) = self.function.results.last().copied() else {
+                return;
+            };
+            // Rows of a put are put in order.
+            let at = usize::from(self.is(root, Op::Put));
+            let rank = space(self.function, root).len();
+            if at < rank {
+                self.tile(&[(root, at)], if rank == 1 { 1024 } else { 4 });
             }
             return;
-        }
-        let dims = &self.function.values[dot.0].ty.dims;
-        if rows > 0 && batch == 0 && self.most(&dims[batch + rows - 1]) > ROWS {
-            self.tile(dot, batch + rows - 1, ROWS);
-        }
-        let inner: i64 = (1..columns)
-            .map(|i| self.most(&dims[batch + rows + i]))
-            .product();
-        let depth: i64 = contract.iter().map(|i| self.most(&b_dims[*i])).product();
-        let cut = columns > 0 && {
-            let length = self.most(&dims[batch + rows]);
-            let by_bytes = TILE_BYTES / (2 * depth * inner).max(1);
-            let least = (COLUMNS.0 + inner - 1) / inner.max(1);
-            let size = by_bytes.clamp(least, COLUMNS.1.max(least));
-            let share = round_up((length / TILES).max(1), 8);
-            self.tile(dot, batch + rows, size.min(share))
         };
-        if !cut && self.tiles.is_empty() && rows > 0 {
-            self.tile(dot, batch, 16);
+        if self.depend(&dots) {
+            self.cut_rows(last);
+        } else {
+            self.cut_dots(&dots);
         }
     }
 
-    /// Cuts along an axis of a value, about so many elements a tile, if every result that depends on the
-    /// value is then cut, too.
-    fn tile(&mut self, anchor: ValueId, at: usize, size: i64) -> bool {
-        let tile = self.tiles.len();
-        let part = Part {
-            tile,
-            per: 1,
-            of: 1,
+    /// Whether one of these values is made from another.
+    fn depend(&self, values: &[ValueId]) -> bool {
+        let mut made: BTreeSet<ValueId> = BTreeSet::new();
+        for value in self.computed() {
+            let (_, _, operands) = op(self.function, value).expect("a computed value has an op");
+            let from = |v: &ValueId| made.contains(v) || values.contains(v);
+            if operands.iter().any(from) {
+                made.insert(value);
+            }
+        }
+        values.iter().any(|v| made.contains(v))
+    }
+
+    /// How many axes of a dot's result are batches, and how many are rows.
+    fn leading(&self, dot: ValueId) -> (usize, usize) {
+        let Some((_, attrs, [a, _])) = op(self.function, dot) else {
+            panic!("a dot has two operands");
         };
-        let mut led: HashMap<ValueId, (usize, Part)> = HashMap::from([(anchor, (at, part))]);
+        let rank = self.function.values[a.0].ty.rank();
+        let rows = free(rank, axes(attrs, 0), axes(attrs, 2)).len();
+        (axes(attrs, 0).len(), rows)
+    }
+
+    /// A dot of what another dot made: whole rows belong to a tile, of a batch if there are batches.
+    fn cut_rows(&mut self, last: ValueId) {
+        let (batch, rows) = self.leading(last);
+        for at in 0..batch {
+            self.tile(&[(last, at)], 1);
+        }
+        if self.tiles.is_empty() && rows > 0 {
+            self.tile(&[(last, batch)], 4);
+        }
+    }
+
+    /// Dots over the same batches and rows: batches, rows and the columns of all dots are cut.
+    fn cut_dots(&mut self, dots: &[ValueId]) {
+        let (batch, rows) = self.leading(dots[0]);
+        let all = |at: usize| -> Vec<(ValueId, usize)> { dots.iter().map(|d| (*d, at)).collect() };
+        for at in 0..batch {
+            self.tile(&all(at), 1);
+        }
+        let first = batch + rows;
+        let dims = &self.function.values[dots[0].0].ty.dims;
+        if rows > 0 && batch == 0 && self.most(&dims[first - 1]) > ROWS {
+            self.tile(&all(first - 1), ROWS);
+        }
+        let cut = self.shares(&all(first)).is_some_and(|(extent, each)| {
+            // Of all dots together, for one element of the axis.
+            let (mut bytes, mut columns) = (0, 0);
+            for (dot, each) in dots.iter().zip(each) {
+                let Some((_, attrs, [_, b])) = op(self.function, *dot) else {
+                    panic!("a dot has two operands");
+                };
+                let inner = &self.function.values[dot.0].ty.dims[first + 1..];
+                let b = &self.function.values[b.0].ty.dims;
+                let inner: i64 = inner.iter().map(|dim| self.most(dim)).product();
+                let depth: i64 = axes(attrs, 3).iter().map(|i| self.most(&b[*i])).product();
+                columns += each * inner;
+                bytes += 2 * depth * each * inner;
+            }
+            let least = (COLUMNS.0 + columns - 1) / columns.max(1);
+            let size = (TILE_BYTES / bytes.max(1)).clamp(least, COLUMNS.1.max(least));
+            let size = if size > UNIT {
+                size / UNIT * UNIT
+            } else {
+                size
+            };
+            let share = round_up((self.most(&extent) / TILES).max(1), 8);
+            self.tile(&all(first), size.min(share))
+        });
+        if !cut && self.tiles.is_empty() && rows > 0 {
+            self.tile(&all(batch), 16);
+        }
+    }
+
+    /// Cuts along an axis of each of these values, about so many elements a tile, if every result that
+    /// depends on one of them is then cut, too. Where the axes have several lengths, a tile has the same share of
+    /// each, and the elements counted are those of the axis of their common divisor.
+    fn tile(&mut self, anchors: &[(ValueId, usize)], size: i64) -> bool {
+        let tile = self.tiles.len();
+        let Some((extent, each)) = self.shares(anchors) else {
+            return false;
+        };
+        let mut led: HashMap<ValueId, (usize, Part)> = HashMap::new();
+        for ((anchor, at), per) in anchors.iter().zip(each) {
+            led.insert(*anchor, (*at, Part { tile, per, of: 1 }));
+        }
         let mut lost: BTreeSet<ValueId> = BTreeSet::new();
         let mut multiple = 1;
-        for value in self.computed().filter(|v| *v > anchor) {
+        for value in self.computed() {
             let Some((kind, _, operands)) = op(self.function, value) else {
                 continue;
             };
@@ -201,10 +244,30 @@ impl Scheduler<'_> {
         }
         let size = size.max(1);
         self.tiles.push(Tile {
-            extent: space(self.function, anchor)[at].clone(),
+            extent,
             size: round_up(size, multiple),
         });
         true
+    }
+
+    /// An axis's length that divides those of all these axes, and how often it does; none where there is no such
+    /// axis, or where lengths differ and are not known.
+    fn shares(&self, anchors: &[(ValueId, usize)]) -> Option<(Dim, Vec<i64>)> {
+        let dims = anchors
+            .iter()
+            .map(|(value, at)| space(self.function, *value).get(*at));
+        let dims: Vec<&Dim> = dims.collect::<Option<_>>()?;
+        let first = *dims.first()?;
+        if dims.iter().all(|dim| *dim == first) {
+            return Some((first.clone(), vec![1; dims.len()]));
+        }
+        let lengths: Vec<i64> = dims
+            .iter()
+            .map(|dim| dim.as_const())
+            .collect::<Option<_>>()?;
+        let common = lengths.iter().copied().reduce(gcd)?;
+        let each = lengths.iter().map(|length| length / common);
+        Some((Dim::from(common), each.collect()))
     }
 
     /// Whether evaluating a value costs no more than reading memory.
@@ -235,9 +298,10 @@ impl Scheduler<'_> {
             return false;
         };
         let moves = matches!(kind, Op::Cast | Op::Const | Op::Iota | Op::Dequant);
+        let divides = matches!(kind, Op::Div | Op::Rem);
         kind.def().class == Class::Pointwise
             && !moves
-            && self.function.values[value.0].ty.dtype == DType::F32
+            && (divides || self.function.values[value.0].ty.dtype == DType::F32)
     }
 
     /// The values that stages compute, and the parts of all values that a tile needs.

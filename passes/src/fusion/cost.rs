@@ -1,8 +1,9 @@
 //! What a kernel costs: the greater of its memory and its arithmetic, and its launch.
 
-use ir::{Bindings, Op};
+use ir::{Bindings, Dims, Function, Op};
 
 use super::regions::{Group, Regions};
+use crate::plan::Kernel;
 
 /// The machine planned for.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,16 +36,89 @@ impl Default for Machine {
     }
 }
 
+/// What a kernel does, and how long it takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cost {
+    /// Bytes read and written.
+    pub bytes: f64,
+    /// Floating-point operations, each as often as it is done.
+    pub flops: f64,
+    /// Seconds that its bytes take.
+    pub memory: f64,
+    /// Seconds that its arithmetic takes.
+    pub arithmetic: f64,
+    /// Seconds besides its work.
+    pub launch: f64,
+}
+
+/// What most of a kernel's time goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bound {
+    /// Bytes.
+    Memory,
+    /// Arithmetic.
+    Arithmetic,
+    /// The way from kernel to kernel.
+    Launch,
+}
+
+impl Bound {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bound::Memory => "memory",
+            Bound::Arithmetic => "arithmetic",
+            Bound::Launch => "launch",
+        }
+    }
+}
+
+impl Cost {
+    /// Seconds of the whole: the greater of memory and arithmetic, and the launch.
+    pub fn seconds(&self) -> f64 {
+        self.memory.max(self.arithmetic) + self.launch
+    }
+
+    /// What the greatest share of the time goes to.
+    pub fn bound(&self) -> Bound {
+        if self.launch > self.memory.max(self.arithmetic) {
+            Bound::Launch
+        } else if self.memory >= self.arithmetic {
+            Bound::Memory
+        } else {
+            Bound::Arithmetic
+        }
+    }
+}
+
 impl Machine {
+    /// What a kernel takes.
+    pub(super) fn cost(&self, regions: &Regions, group: &Group) -> Cost {
+        let (bytes, flops) = (bytes(regions, group), flops(regions, group));
+        Cost {
+            bytes,
+            flops,
+            memory: bytes / self.bandwidth,
+            arithmetic: flops / self.rate,
+            launch: self.launch,
+        }
+    }
+
     /// Seconds of kernels, one after the other.
     pub(super) fn seconds(&self, regions: &Regions, groups: &[Group]) -> f64 {
-        let each = groups.iter().map(|group| {
-            let memory = bytes(regions, group) / self.bandwidth;
-            let arithmetic = flops(regions, group) / self.rate;
-            memory.max(arithmetic) + self.launch
-        });
-        each.sum()
+        let each = groups.iter().map(|group| self.cost(regions, group));
+        each.map(|cost| cost.seconds()).sum()
     }
+}
+
+/// What each of a function's kernels takes on a machine, with the machine's values of the symbols.
+///
+/// # Panics
+/// If the kernels are no plan of the function.
+pub fn costs(function: &Function, dims: &Dims, machine: &Machine, kernels: &[Kernel]) -> Vec<Cost> {
+    let regions = Regions::new(function, dims, machine);
+    let groups = kernels.iter().map(|kernel| regions.of_kernel(kernel));
+    groups.map(|group| machine.cost(&regions, &group)).collect()
 }
 
 /// Bytes read and written, each value once; of what is only gathered from, as much as is gathered.

@@ -10,8 +10,8 @@ mod search;
 mod template;
 pub mod uses;
 
-pub use cost::Machine;
-pub use search::{Extract, Search};
+pub use cost::{Bound, Cost, Machine, costs};
+pub use search::{Alternative, Extract, Search, alternatives};
 pub use template::template_of;
 
 use std::fmt;

@@ -8,7 +8,7 @@ use ir::{Bindings, Def, Dim, Dims, Function, Op, Site, ValueId};
 use super::cost::Machine;
 use super::template::follows;
 use super::uses::Edge;
-use crate::plan::{Template, space};
+use crate::plan::{Kernel, Template, space};
 
 /// A set of a function's values, one bit for each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -105,6 +105,9 @@ pub struct Regions<'f> {
     pub values: Vec<Info>,
     /// The operands for which there is a choice.
     pub edges: Vec<Edge>,
+    /// The values that several dots take as their rows, for which there is a choice, too: whether these dots
+    /// are one kernel.
+    pub shares: Vec<usize>,
     /// For a consumer and an operand's place, the index of their edge.
     choice: BTreeMap<(usize, usize), usize>,
     /// The values that ops make.
@@ -130,6 +133,17 @@ pub struct Group {
     pub template: Option<Template>,
 }
 
+/// Why two kernels are made one.
+#[derive(Clone, Copy)]
+enum Join<'s> {
+    /// One computes what the other writes anyway.
+    Computed,
+    /// They share work and the space of their last root.
+    Work,
+    /// Their dots take one of these values as their rows.
+    Rows(&'s Set),
+}
+
 impl<'f> Regions<'f> {
     /// What is known of a function's values, on this machine.
     pub fn new(function: &'f Function, dims: &Dims, machine: &Machine) -> Regions<'f> {
@@ -140,6 +154,7 @@ impl<'f> Regions<'f> {
             function,
             values: Vec::new(),
             edges: Vec::new(),
+            shares: Vec::new(),
             choice: BTreeMap::new(),
             made: Set::of(all, []),
             work: Set::of(all, []),
@@ -172,7 +187,13 @@ impl<'f> Regions<'f> {
                     operands: &types,
                     dims,
                 };
-                info.flops = count(site.flops(&value.ty));
+                // Indices and masks are made on the way, where they are used.
+                let float = value.ty.dtype.is_float();
+                info.flops = if float {
+                    count(site.flops(&value.ty))
+                } else {
+                    0.0
+                };
                 info.op = Some(*op);
                 info.operands = operands.iter().map(|o| o.0).collect();
                 info.repeats = repeats(
@@ -205,11 +226,18 @@ impl<'f> Regions<'f> {
         regions.made = that(|info| info.op.is_some());
         regions.work = that(|info| info.flops > 0.0);
         regions.results = regions.results.and(&regions.made);
+        let mut rows: BTreeMap<usize, usize> = BTreeMap::new();
+        for info in regions.values.iter().filter(|i| i.op == Some(Op::Dot)) {
+            *rows.entry(info.operands[0]).or_default() += 1;
+        }
+        let several = rows.into_iter().filter(|(_, dots)| *dots > 1);
+        regions.shares = several.map(|(value, _)| value).collect();
         regions
     }
 
-    /// The kernels of a choice, `true` for an operand computed in place, in an order in which they can run.
-    /// Where that would follow no template, or compute something more than `most` times, it is read.
+    /// The kernels of a choice, `true` for an operand computed in place and for rows whose dots are one kernel,
+    /// in an order in which they can run. Where that would follow no template, or compute something more than
+    /// `most` times, an operand is read and dots stay apart.
     pub fn kernels(&self, choice: &[bool], most: f64) -> Vec<Group> {
         let regions = self.closures(choice, most);
         let mut written = self.results.clone();
@@ -226,9 +254,11 @@ impl<'f> Regions<'f> {
         }
         let mut roots: Vec<usize> = written.iter().collect();
         roots.reverse();
-        for computed in [true, false] {
+        let shared = self.shares.iter().zip(&choice[self.edges.len()..]);
+        let shared = self.set(shared.filter(|(_, one)| **one).map(|(value, _)| *value));
+        for join in [Join::Computed, Join::Work, Join::Rows(&shared)] {
             for root in &roots {
-                self.join(*root, computed, &mut groups);
+                self.join(*root, join, &mut groups);
             }
         }
         self.prune(&mut groups);
@@ -236,6 +266,32 @@ impl<'f> Regions<'f> {
         let order = self.order(&refs);
         let order = order.expect("kernels were joined only where an order is left");
         order.into_iter().filter_map(|i| groups[i].take()).collect()
+    }
+
+    /// A plan's kernel.
+    pub fn of_kernel(&self, kernel: &Kernel) -> Group {
+        let set = |values: &[ValueId]| self.set(values.iter().map(|v| v.0));
+        Group {
+            values: set(&kernel.values),
+            reads: set(&kernel.reads),
+            outputs: set(&kernel.outputs),
+            template: kernel.template,
+        }
+    }
+
+    /// The choice that a plan's kernels show.
+    pub fn choice_of(&self, kernels: &[Kernel]) -> Vec<bool> {
+        let groups: Vec<Group> = kernels.iter().map(|k| self.of_kernel(k)).collect();
+        let inlined = self.edges.iter().map(|edge| {
+            let both = |g: &&Group| g.values.contains(edge.consumer);
+            let mut computing = groups.iter().filter(both);
+            computing.any(|g| g.values.contains(edge.value))
+        });
+        let together = self.shares.iter().map(|value| {
+            let dots = |g: &&Group| self.rows(g).contains(*value);
+            groups.iter().filter(dots).count() == 1
+        });
+        inlined.chain(together).collect()
     }
 
     fn set(&self, values: impl IntoIterator<Item = usize>) -> Set {
@@ -295,9 +351,9 @@ impl<'f> Regions<'f> {
         closures
     }
 
-    /// Makes the outputs of a root's kernel those of another: of one that computes them anyway (`computed`),
-    /// or of one over the same space that shares work with it. A kernel that would then wait for itself is passed over.
-    fn join(&self, root: usize, computed: bool, groups: &mut [Option<Group>]) {
+    /// Makes the outputs of a root's kernel those of another. A kernel that would then wait for itself is
+    /// passed over.
+    fn join(&self, root: usize, join: Join, groups: &mut [Option<Group>]) {
         let makes = |g: &Option<Group>| g.as_ref().is_some_and(|g| g.outputs.contains(root));
         let own = groups.iter().position(makes);
         let own = own.expect("what is written has a kernel");
@@ -305,12 +361,17 @@ impl<'f> Regions<'f> {
             let (Some(mine), Some(group)) = (&groups[own], &groups[other]) else {
                 continue;
             };
-            let related = if computed {
-                mine.outputs.is_within(&group.values)
-            } else {
-                let top = |g: &Group| g.outputs.last().map(|o| self.values[o].space);
-                let shared = || mine.values.clone().and(&group.values).and(&self.work);
-                top(mine) == top(group) && !shared().is_empty()
+            let related = match join {
+                Join::Computed => mine.outputs.is_within(&group.values),
+                Join::Work => {
+                    let top = |g: &Group| g.outputs.last().map(|o| self.values[o].space);
+                    let shared = || mine.values.clone().and(&group.values).and(&self.work);
+                    top(mine) == top(group) && !shared().is_empty()
+                }
+                Join::Rows(shared) => {
+                    let rows = |g: &Group| self.rows(g).and(shared);
+                    !rows(mine).and(&rows(group)).is_empty()
+                }
             };
             if !related {
                 continue;
@@ -330,6 +391,13 @@ impl<'f> Regions<'f> {
                 return;
             }
         }
+    }
+
+    /// What a kernel's dots take as their rows.
+    fn rows(&self, group: &Group) -> Set {
+        let dots = group.values.iter().map(|v| &self.values[v]);
+        let dots = dots.filter(|info| info.op == Some(Op::Dot));
+        self.set(dots.map(|info| info.operands[0]))
     }
 
     /// Drops outputs that are no results and that no kernel reads any more.

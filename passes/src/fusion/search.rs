@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ir::{Dims, Function};
+use ir::{Dims, Function, ValueId};
 
 use super::cost::Machine;
 use super::regions::{Group, Regions};
 use super::uses::choices;
+use crate::plan::Kernel;
 use crate::random::Rng;
 
 /// How the choice is made.
@@ -25,14 +26,14 @@ pub enum Extract {
     Random(u64),
 }
 
-/// A choice: `true` for a use computed in place.
+/// A choice: `true` for a use computed in place, then `true` for rows whose dots are one kernel.
 pub type Choice = Vec<bool>;
 
 /// The search over the choices of one function.
 pub struct Search<'f> {
     regions: Regions<'f>,
     machine: &'f Machine,
-    /// What the e-graph offers at each use: to read, to compute in place.
+    /// What the e-graph offers at each use: to read, to compute in place; and for shared rows both.
     offered: Vec<[bool; 2]>,
     tried: usize,
 }
@@ -41,7 +42,8 @@ impl<'f> Search<'f> {
     /// The search over a function's uses on a machine.
     pub fn new(function: &'f Function, dims: &Dims, machine: &'f Machine) -> Search<'f> {
         let regions = Regions::new(function, dims, machine);
-        let offered = choices(&regions.edges);
+        let mut offered = choices(&regions.edges);
+        offered.extend(regions.shares.iter().map(|_| [true; 2]));
         Search {
             regions,
             machine,
@@ -165,4 +167,52 @@ impl<'f> Search<'f> {
         }
         (choice, cost * sign)
     }
+}
+
+/// A use as a plan has it, and what the function would take if that use alone were the other way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Alternative {
+    /// The value computed.
+    pub consumer: ValueId,
+    /// The operand's place in it.
+    pub operand: usize,
+    /// The value used.
+    pub value: ValueId,
+    /// Whether it is computed in place, rather than read.
+    pub inlined: bool,
+    /// Seconds of the function by the uses that its kernels show.
+    pub cost: f64,
+    /// Seconds with this use the other way; the same where the other way is not legal.
+    pub other: f64,
+}
+
+/// The uses for which there is a choice, as a function's kernels have them.
+///
+/// # Panics
+/// If the kernels are no plan of the function.
+pub fn alternatives(
+    function: &Function,
+    dims: &Dims,
+    machine: &Machine,
+    kernels: &[Kernel],
+) -> Vec<Alternative> {
+    let mut search = Search::new(function, dims, machine);
+    let most = machine.recompute;
+    let mut choice = search.regions.choice_of(kernels);
+    let cost = search.cost(&choice, most);
+    let edges = search.regions.edges.clone();
+    let each = edges.iter().enumerate().map(|(i, edge)| {
+        choice[i] ^= true;
+        let other = search.cost(&choice, most);
+        choice[i] ^= true;
+        Alternative {
+            consumer: ValueId(edge.consumer),
+            operand: edge.operand,
+            value: ValueId(edge.value),
+            inlined: choice[i],
+            cost,
+            other,
+        }
+    });
+    each.collect()
 }

@@ -34,7 +34,9 @@ type Labels = Vec<Axis>;
 /// The template of a region, its values in order; `None` if there is none for it.
 ///
 /// Without a dot a region needs no template (`Some(None)`). After a dot only pointwise work, views and a
-/// `put` may follow. Where that dot has batch axes, rows of its result may be reduced, and a second dot
+/// `put` may follow. Dots that do not need one another stand side by side if their batch axes and rows are as
+/// long, whatever their columns: so they share the work that makes their rows, and a tile has the columns of
+/// all of them that an epilogue brings together. Where a lone dot has batch axes, rows of its result may be reduced, and a second dot
 /// may contract axes that are free in the first, over the same batch axes: attention.
 ///
 /// Batch axes tell attention from a projection, its norm and the next projection, which are otherwise the
@@ -49,7 +51,9 @@ pub(super) fn follows(
     function: &Function,
     values: impl Iterator<Item = usize>,
 ) -> Option<Option<Template>> {
-    let mut first: Option<(usize, usize)> = None;
+    // The first dot's batch axes, and how long they and its rows are.
+    let mut first: Option<(usize, &[ir::Dim])> = None;
+    let mut alone = true;
     let mut second = false;
     // The axes of the first dot's result that are reduced, and contracted by the second: the rows'.
     let mut rows: Option<Vec<usize>> = None;
@@ -69,16 +73,19 @@ pub(super) fn follows(
         let late = below.iter().any(|(_, late)| *late);
         if below.is_empty() {
             if *op == Op::Dot {
-                if first.is_some() {
+                let contracted = axes(attrs, 2).len();
+                let leading = function.values[operands[0].0].ty.rank() - contracted;
+                let this = (axes(attrs, 0).len(), &value.ty.dims[..leading]);
+                alone = first.is_none();
+                if !alone && (first != Some(this) || rows.is_some()) {
                     return None;
                 }
-                let batch = axes(attrs, 0).len();
-                first = Some((v, batch));
+                first = Some(this);
                 after.insert(v, ((0..value.ty.rank()).map(Axis::Of).collect(), false));
             }
             continue;
         }
-        let (_, batch) = first?;
+        let (batch, _) = first?;
         match op.def().class {
             Class::Pointwise | Class::View | Class::State => {
                 // The second dot's result has no rows; what is left of the first must have none.
@@ -94,14 +101,14 @@ pub(super) fn follows(
                     return None;
                 }
             }
-            Class::Reduce if batch > 0 && !late => {
+            Class::Reduce if batch > 0 && alone && !late => {
                 let labels = &after.get(&operands[0].0)?.0;
                 let gone = rows_of(labels, axes(attrs, 0), batch)?;
                 if *rows.get_or_insert_with(|| gone.clone()) != gone {
                     return None;
                 }
             }
-            Class::Dot if batch > 0 && !second => {
+            Class::Dot if batch > 0 && alone && !second => {
                 let gone = contracted_rows(attrs, operands, &after, batch)?;
                 if *rows.get_or_insert_with(|| gone.clone()) != gone {
                     return None;

@@ -54,7 +54,8 @@ pub struct Kernel {
 /// A schedule template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Template {
-    /// One dot; before it any work, after it pointwise work and views.
+    /// A dot, or several side by side over rows of the same lengths; before them any work, after them
+    /// pointwise work and views.
     Dot,
     /// A dot over batches whose result is worked on by rows, and perhaps a second dot that contracts
     /// the rows' axis.
