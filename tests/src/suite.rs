@@ -78,12 +78,12 @@ impl fmt::Display for CaseError {
 
 impl std::error::Error for CaseError {}
 
-/// The suite's cases, by file name.
+/// The cases of a folder beside the suite, by file name.
 ///
 /// # Errors
 /// The first file that cannot be read.
-pub fn cases() -> Result<Vec<Case>, CaseError> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("ops");
+pub fn cases(folder: &str) -> Result<Vec<Case>, CaseError> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let broken = |path: &Path, problem: std::io::Error| CaseError {
         path: path.into(),
         line: 1,

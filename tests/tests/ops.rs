@@ -10,8 +10,11 @@ use ir::{Def, Op};
 use lapidary_tests::executors::EXECUTORS;
 use lapidary_tests::suite::{Case, cases};
 
+/// The ops and small graphs, and the graphs whose fusion is stated (`fusion.rs`).
 fn suite() -> Vec<Case> {
-    cases().unwrap_or_else(|error| panic!("{error}"))
+    let cases = ["ops", "fusion"].map(cases).into_iter();
+    let cases = cases.flat_map(|cases| cases.unwrap_or_else(|error| panic!("{error}")));
+    cases.collect()
 }
 
 fn bless(case: &Case) -> Result<(), String> {
