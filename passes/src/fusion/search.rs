@@ -1,6 +1,6 @@
 //! Choosing for every use whether it is read or computed in place.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ir::{Dims, Function, ValueId};
 
@@ -94,6 +94,7 @@ impl<'f> Search<'f> {
                         (best, limit, cost) = (choice, most, found);
                     }
                 }
+                let (best, _) = self.climb_by_two(best, limit, cost);
                 (best, limit)
             }
         }
@@ -128,15 +129,69 @@ impl<'f> Search<'f> {
         self.offered.iter().map(lot).collect()
     }
 
-    /// Flips a use, or all uses of a value at once, while the cost falls, or with `sign` -1 rises. Uses
-    /// near a change are looked at again.
-    fn climb(&mut self, mut choice: Choice, most: f64, sign: f64) -> (Choice, f64) {
-        let mut moves: Vec<Vec<usize>> = (0..choice.len()).map(|i| vec![i]).collect();
+    /// One use, or all uses of a value.
+    fn moves(&self, choices: usize) -> Vec<Vec<usize>> {
+        let mut moves: Vec<Vec<usize>> = (0..choices).map(|i| vec![i]).collect();
         let mut of: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (i, edge) in self.regions.edges.iter().enumerate() {
             of.entry(edge.value).or_default().push(i);
         }
         moves.extend(of.into_values().filter(|uses| uses.len() > 1));
+        moves
+    }
+
+    /// A choice with these uses computed in place, or read, as far as that is offered.
+    fn with(&self, choice: &Choice, uses: &[usize], inline: bool) -> Choice {
+        let mut other = choice.clone();
+        for i in uses {
+            let [read, place] = self.offered[*i];
+            other[*i] = if read && place { inline } else { place };
+        }
+        other
+    }
+
+    /// Climbs on from where no change alone makes the cost fall: by two changes that meet in a value.
+    fn climb_by_two(&mut self, mut choice: Choice, most: f64, mut cost: f64) -> (Choice, f64) {
+        let moves = self.moves(choice.len());
+        let edges = &self.regions.edges;
+        let ends = |uses: &Vec<usize>| -> BTreeSet<usize> {
+            let ends = uses.iter().flat_map(|i| match edges.get(*i) {
+                Some(edge) => vec![edge.consumer, edge.value],
+                None => vec![self.regions.shares[*i - edges.len()]],
+            });
+            ends.collect()
+        };
+        let ends: Vec<BTreeSet<usize>> = moves.iter().map(ends).collect();
+        let mut pairs: Vec<(usize, usize)> = Vec::new();
+        for a in 0..moves.len() {
+            let meet = |b: &usize| !ends[a].is_disjoint(&ends[*b]);
+            pairs.extend((a + 1..moves.len()).filter(meet).map(|b| (a, b)));
+        }
+        let mut at = 0;
+        while at < pairs.len() {
+            let (a, b) = pairs[at];
+            at += 1;
+            for (first, second) in [(true, true), (true, false), (false, true), (false, false)] {
+                let other = self.with(&choice, &moves[a], first);
+                let other = self.with(&other, &moves[b], second);
+                if other == choice {
+                    continue;
+                }
+                let found = self.cost(&other, most);
+                if found < cost {
+                    (choice, cost) = self.climb(other, most, 1.0);
+                    at = 0;
+                    break;
+                }
+            }
+        }
+        (choice, cost)
+    }
+
+    /// Flips a use, or all uses of a value at once, while the cost falls, or with `sign` -1 rises. Uses
+    /// near a change are looked at again.
+    fn climb(&mut self, mut choice: Choice, most: f64, sign: f64) -> (Choice, f64) {
+        let moves = self.moves(choice.len());
         let mut cost = self.cost(&choice, most) * sign;
         let mut work: VecDeque<usize> = (0..moves.len()).collect();
         while let Some(at) = work.pop_front() {
@@ -147,11 +202,7 @@ impl<'f> Search<'f> {
                 &[!choice[uses[0]]]
             };
             for inline in values {
-                let mut other = choice.clone();
-                for i in uses {
-                    let [read, place] = self.offered[*i];
-                    other[*i] = if read && place { *inline } else { place };
-                }
+                let other = self.with(&choice, uses, *inline);
                 if other == choice {
                     continue;
                 }
