@@ -70,6 +70,52 @@ fn a_dot_over_bf16_weights_takes_rounded_rows_where_that_is_allowed() {
     assert!(fast.contains("dot.bf16 %flat[tile 0, tile 1]"), "{fast}");
 }
 
+/// Three projections of the same rows, one of them wider, whose columns come in heads of 16.
+const SIDE_BY_SIDE: &str = "
+module side_by_side
+
+dim R in 1..512
+
+weight @wq: bf16[256, 96]
+weight @wk: bf16[128, 96]
+weight @wv: bf16[128, 96]
+
+fn project(%x: f32[R, 96], %wq: bf16[256, 96], %wk: bf16[128, 96], %wv: bf16[128, 96]) {
+  %q_wide: f32[256, 96] = cast(%wq) {to = f32}
+  %q: f32[R, 256] = dot(%x, %q_wide) {a_batch = [], b_batch = [], a_contract = [1], b_contract = [1]}
+  %heads: f32[R, 8, 32] = reshape(%q) {shape = [R, 8, 32]}
+  %k_wide: f32[128, 96] = cast(%wk) {to = f32}
+  %k: f32[R, 128] = dot(%x, %k_wide) {a_batch = [], b_batch = [], a_contract = [1], b_contract = [1]}
+  %v_wide: f32[128, 96] = cast(%wv) {to = f32}
+  %v: f32[R, 128] = dot(%x, %v_wide) {a_batch = [], b_batch = [], a_contract = [1], b_contract = [1]}
+  %kv: f32[R, 128] = mul(%k, %v)
+  return %heads, %kv
+}
+
+step(%x: f32[R, 96]) {
+  %heads: f32[R, 8, 32], %kv: f32[R, 128] = project(%x, @wq, @wk, @wv)
+  return %heads, %kv
+}
+";
+
+#[test]
+fn a_tile_has_the_same_share_of_the_columns_of_all_dots_side_by_side() {
+    assert_eq!(
+        nests(SIDE_BY_SIDE, Form::default()),
+        "\
+nest project scratch 98304 {
+  tile 0 of R by 256
+  tile 1 of 128 by 16
+  dot %q[tile 0, tile 1 * 2/1] to 0 by [32, 1]
+  map %heads[tile 0, tile 1 * 1/16, 32] to result 0
+  dot %k[tile 0, tile 1] to 32768 by [32, 1]
+  dot %v[tile 0, tile 1] to 65536 by [32, 1]
+  map %kv[tile 0, tile 1] to result 1
+}
+"
+    );
+}
+
 /// Keys that are read where they lie, scores, their softmax, values: cut by rows and heads, so that a
 /// tile's scores are one row of one head.
 const ATTENTION: &str = "
