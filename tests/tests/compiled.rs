@@ -4,12 +4,10 @@
 use backends::Fidelity;
 use ir::{DType, Module};
 use lapidary_tests::compiled::{compiled_models, exact_plan_of, levels};
-use lapidary_tests::executors::exact_algebra;
-use lapidary_tests::feed::{Model, Sequence, chunks, feed, feed_prompt};
+use lapidary_tests::feed::{Model, chunks, feed_prompt};
 use lapidary_tests::golden::{Recorded, is_greedy, max_error, recorded, rms_error, shipped};
 use lapidary_tests::synthesize::{Recipe, small};
 use models::{Interpreted, LayerKind, StepShape};
-use passes::fusion::Extract;
 use passes::pipeline::{self, Options, PlanOptions};
 use passes::plan::Plan;
 use passes::rules::RuleSet;
@@ -144,43 +142,6 @@ fn fast_code_gives_the_same_bits_on_any_threads_and_in_any_chunks() {
                 }
             }
         }
-    }
-}
-
-/// The bits of the logits of two sequences: one fed in chunks, past a window of 8 and around its ring, then
-/// both a token at a time.
-fn two_sequences(model: &mut dyn Model<f32>, tokens: &[u32]) -> Vec<f32> {
-    let sequence = |slot, tokens| Sequence { slot, tokens };
-    let sequences = [sequence(1, &tokens[..21]), sequence(0, &tokens[21..24])];
-    let mut steps = chunks(0, 18, 6);
-    steps.extend(vec![vec![1, 0]; 3]);
-    feed(model, &sequences, &steps).concat()
-}
-
-#[test]
-fn whatever_is_computed_in_place_exact_code_gives_the_same_bits() {
-    let case = shipped("2b-shape");
-    let (checkpoint, tokens) = (&case.checkpoint, &case.golden.tokens);
-    let shape = StepShape {
-        slots: 2,
-        ..case.shape(6)
-    };
-    let mut model = Interpreted::<f32>::new(checkpoint, &shape, 1).unwrap();
-    let expected = two_sequences(&mut model, tokens);
-    let level = levels().pop().expect("this CPU has a level");
-    let named = [Extract::Worst, Extract::None, Extract::Greedy];
-    for extract in named.into_iter().chain((0..10).map(Extract::Random)) {
-        let plan = |module: &Module| {
-            let options = PlanOptions {
-                extract,
-                ..PlanOptions::default()
-            };
-            pipeline::plan(&exact_algebra(module), &options).0
-        };
-        let exact = Fidelity::Exact;
-        let [mut model] = compiled_models(checkpoint, &shape, plan, level, exact, [2]);
-        let what = format!("{extract:?} at {level}");
-        assert_same_bits(&two_sequences(&mut model, tokens), &expected, &what);
     }
 }
 
