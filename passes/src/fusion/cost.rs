@@ -94,7 +94,9 @@ impl Cost {
 impl Machine {
     /// What a kernel takes.
     pub(super) fn cost(&self, regions: &Regions, group: &Group) -> Cost {
-        let (bytes, flops) = (bytes(regions, group), flops(regions, group));
+        let needed = needed(regions, group);
+        let bytes = bytes(regions, group, &needed);
+        let flops = flops(regions, group, &needed);
         Cost {
             bytes,
             flops,
@@ -121,20 +123,34 @@ pub fn costs(function: &Function, dims: &Dims, machine: &Machine, kernels: &[Ker
     groups.map(|group| machine.cost(&regions, &group)).collect()
 }
 
-/// Bytes read and written, each value once; of what is only gathered from, as much as is gathered.
-fn bytes(regions: &Regions, group: &Group) -> f64 {
-    let mut used = vec![0.0f64; regions.values.len()];
-    for v in group.values.iter() {
+/// The share of each value's elements that a kernel needs: of what is sliced or gathered from, what is
+/// taken, and of the old state nothing.
+fn needed(regions: &Regions, group: &Group) -> Vec<f64> {
+    let mut whole = vec![0.0f64; regions.values.len()];
+    let mut sliced = vec![0.0f64; regions.values.len()];
+    for output in group.outputs.iter() {
+        whole[output] = 1.0;
+    }
+    let values: Vec<usize> = group.values.iter().collect();
+    for v in values.into_iter().rev() {
         let info = &regions.values[v];
+        let share = whole[v].max(sliced[v].min(1.0));
         for (i, operand) in info.operands.iter().enumerate() {
-            used[*operand] += match info.op {
-                Some(Op::Put) if i == 0 => 0.0,
-                Some(Op::Take) if i == 0 => info.bytes,
-                _ => regions.values[*operand].bytes,
-            };
+            let part = share * info.bytes / regions.values[*operand].bytes.max(1.0);
+            match (info.op, i) {
+                (Some(Op::Put), 0) => {}
+                (Some(Op::Slice | Op::Take), 0) => sliced[*operand] += part,
+                _ => whole[*operand] = whole[*operand].max(share),
+            }
         }
     }
-    let read = |r: usize| used[r].min(regions.values[r].bytes);
+    let shares = whole.into_iter().zip(sliced);
+    shares.map(|(all, part)| all.max(part.min(1.0))).collect()
+}
+
+/// Bytes read and written, each once.
+fn bytes(regions: &Regions, group: &Group, needed: &[f64]) -> f64 {
+    let read = |r: usize| needed[r] * regions.values[r].bytes;
     let written = |o: usize| {
         let info = &regions.values[o];
         match (info.op, &info.operands[..]) {
@@ -145,8 +161,8 @@ fn bytes(regions: &Regions, group: &Group) -> f64 {
     group.reads.iter().map(read).sum::<f64>() + group.outputs.iter().map(written).sum::<f64>()
 }
 
-/// Floating-point operations, a value's as often as it is computed.
-fn flops(regions: &Regions, group: &Group) -> f64 {
+/// Floating-point operations, an element's as often as it is computed.
+fn flops(regions: &Regions, group: &Group, needed: &[f64]) -> f64 {
     let values: Vec<usize> = group.values.iter().collect();
     let mut times = vec![0.0f64; regions.values.len()];
     for output in group.outputs.iter() {
@@ -155,7 +171,7 @@ fn flops(regions: &Regions, group: &Group) -> f64 {
     let mut total = 0.0;
     for v in values.into_iter().rev() {
         let info = &regions.values[v];
-        total += info.flops * times[v];
+        total += info.flops * needed[v] * times[v];
         for (operand, factor) in info.operands.iter().zip(&info.repeats) {
             times[*operand] = times[*operand].max(times[v] * factor);
         }
