@@ -13,7 +13,8 @@ demo: setup ## build Lapidary, compile the tiny checkpoint to ./gemma-tiny and a
 	$(built)/release/lapidary compile models/tiny -o gemma-tiny
 	./gemma-tiny --temperature 0 "What is the capital of France?"
 
-test: setup ## check format and lints, run every test
+test: ## check format and lints, run every test
+	@./setup.sh test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes this machine ready to build Lapidary: on Debian 12 it installs what is missing, elsewhere it
-# says what is missing. Where everything is there, however it came, it does nothing.
+# Makes this machine ready to build Lapidary, or with the argument `test` to test it as well: on Debian 12
+# it installs what is missing, elsewhere it says what is missing. Where everything is there, however it
+# came, it does nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -49,7 +50,15 @@ missing() {
     read -ra system < <("$config" --link-static --system-libs)
     echo 'int main(void) { return 0; }' |
         cc -x c - -x none "${system[@]}" -lstdc++ -o "$scratch/linked" 2>/dev/null ||
-        echo "a library of: ${system[*]} -lstdc++"
+        { echo "a library of: ${system[*]} -lstdc++"; return; }
+    [[ " ${packages[*]} " != *" chromium "* ]] || command -v chromium >/dev/null || echo chromium
+}
+
+# Ends well where only the browser is missing: one test alone needs it, and says that it is skipped.
+go_on_without_browser() {
+    [ "$lacking" = chromium ] || return 0
+    say "chromium is missing: the page of explain is not tested"
+    exit 0
 }
 
 # "debian 12" on Debian 12.
@@ -75,7 +84,11 @@ first_error() { grep --max-count=1 '^E:' "$log"; }
 # Packages already there are neither upgraded nor removed.
 install() { apt install --no-install-recommends --no-upgrade --no-remove "${packages[@]}"; }
 
-[ $# -eq 0 ] || fail 2 "takes no arguments, got: $*"
+case "$*" in
+    "") ;;
+    test) packages+=(chromium) ;;
+    *) fail 2 "takes no argument but test, got: $*" ;;
+esac
 check_rust
 llvm=${LLVM_SYS_221_PREFIX:-$(setting LLVM_SYS_221_PREFIX .cargo/config.toml)}
 lacking=$(missing)
@@ -83,12 +96,14 @@ lacking=$(missing)
 
 host=$(system_name)
 if [ "$host" != "debian 12" ] || ! command -v apt-get >/dev/null; then
+    go_on_without_browser
     fail 2 "missing: $lacking. Only Debian 12 with apt-get is set up from here, and this is $host: install make, a C++ compiler, zlib, zstd and LLVM 22 with Polly and its static libraries, in $llvm or where LLVM_SYS_221_PREFIX says"
 fi
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null || ! sudo true; then
+        go_on_without_browser
         fail 2 "missing: $lacking. Installing it needs root, and sudo does not give it; as root, run: apt-get install --no-install-recommends ${packages[*]}"
     fi
     as_root=(sudo)

@@ -73,6 +73,14 @@ impl Fidelity {
             Fidelity::Fast => "fast",
         }
     }
+
+    /// What keys and values are stored as, unless the user says otherwise.
+    pub fn kv_format(self) -> DType {
+        match self {
+            Fidelity::Exact => DType::F32,
+            Fidelity::Fast => DType::BF16,
+        }
+    }
 }
 
 /// Positions a sequence may have: the model's own, unless `--max-context` asked for fewer.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use ir::Violation;
 use ir::interp::RunError;
-use ir::text::TextError;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, SourceSpan};
 
 /// Why a command failed.
@@ -33,7 +32,7 @@ pub enum Error {
         /// Bytes that are free.
         free: u64,
     },
-    /// A text is not a module.
+    /// A text is no module, plan or file of rules.
     #[error(transparent)]
     Text(#[from] Box<BadText>),
     /// A module breaks a constraint.
@@ -61,22 +60,25 @@ pub enum Error {
     /// A backend breaks the contract's bound.
     #[error("{0}")]
     Bound(String),
+    /// A rule does not keep its promise.
+    #[error("{0}")]
+    Unsound(String),
 }
 
-/// A text that is not a module, and where.
+/// A text that is not what it should be, and where.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{name}: {error}")]
+#[error("{message}")]
 pub struct BadText {
-    /// The file.
-    pub name: String,
-    /// The whole text.
+    /// The whole text, and the file's name.
     #[source_code]
     pub text: NamedSource<String>,
     /// What stands where, in the text.
-    #[label("expected {}", error.expected)]
+    #[label("expected {expected}")]
     pub span: SourceSpan,
-    /// The parser's error.
-    pub error: TextError,
+    /// What could have stood there.
+    pub expected: String,
+    /// One line: the file, the line, the column, what was expected and what was found.
+    pub message: String,
 }
 
 impl Error {
@@ -90,7 +92,11 @@ impl Error {
             | Error::File { .. }
             | Error::Space { .. }
             | Error::Option(_) => 2,
-            Error::Interpreter(_) | Error::Backend(_) | Error::Output(_) | Error::Bound(_) => 1,
+            Error::Interpreter(_)
+            | Error::Backend(_)
+            | Error::Output(_)
+            | Error::Bound(_)
+            | Error::Unsound(_) => 1,
         }
     }
 

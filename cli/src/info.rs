@@ -11,6 +11,7 @@ use crate::backend::{Fidelity, context, exact_shape};
 use crate::compile::{CompileOptions, Scope, compile};
 use crate::error::Error;
 use crate::machine::{MachineArgs, planned_for};
+use crate::passes::Passes;
 use crate::progress::Progress;
 use crate::table;
 
@@ -116,9 +117,12 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     table::print(&mut out, &rows)?;
 
-    let machine = planned_for(args.machine.machine()?.as_ref());
+    let passes = Passes {
+        machine: planned_for(args.machine.machine()?.as_ref()),
+        ..Passes::default()
+    };
     let options = &args.options;
-    let mut build = options.build(args.fidelity, context, Scope::Anywhere, machine)?;
+    let mut build = options.build(args.fidelity, context, Scope::Anywhere, passes)?;
     build.rows = (args.prefill_chunk as usize).min(context);
     let program = compile(&checkpoint, &build, &Progress::in_terminal())?.program;
     let fidelity = args.fidelity.name();

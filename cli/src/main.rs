@@ -4,16 +4,27 @@
 //! wrong in any of them and decides the exit code.
 
 mod backend;
+mod bench;
+mod bind;
 mod cache;
 mod calibrate;
 mod compile;
+mod diff;
 mod error;
+mod exec;
+mod explain;
+mod graph;
 mod host;
 mod info;
+mod input;
 mod machine;
+mod measure;
 mod model;
+mod names;
 mod opt;
+mod passes;
 mod progress;
+mod rules;
 mod run;
 mod space;
 mod table;
@@ -49,6 +60,16 @@ enum Command {
     Info(info::Args),
     /// Print the text of a stage between checkpoint and machine
     Opt(opt::Args),
+    /// Run a graph's step on given tensors
+    Exec(exec::Args),
+    /// List or test the rewrite rules
+    Rules(rules::Args),
+    /// Say of every kernel of a plan what it does, what it takes, and why it is what it is
+    Explain(explain::Args),
+    /// Measure how long a graph's step takes
+    Bench(bench::Args),
+    /// Say what changed from one plan to another
+    Diff(diff::Args),
     /// Measure what this machine can do, for planning and for --stats
     Calibrate(calibrate::Args),
 }
@@ -65,6 +86,11 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Opt(args) => opt::run(&args),
+        Command::Exec(args) => exec::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
     };
     match result {

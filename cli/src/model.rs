@@ -3,10 +3,8 @@
 use models::{Checkpoint, Interpreted, StepOutput, StepShape};
 use runtime::{CompiledModel, Executor, Limits, Row};
 
-use crate::backend::Fidelity;
-use crate::compile::{CompileOptions, Placement, Scope, cached};
+use crate::compile::{Build, Placement, cached};
 use crate::error::Error;
-use crate::machine;
 
 /// A model of one sequence.
 pub enum Model<'c> {
@@ -20,19 +18,17 @@ impl<'c> Model<'c> {
     /// The interpreter's model, for steps of this shape.
     ///
     /// # Errors
-    /// A model that breaks a constraint of the IR; options of compiling.
+    /// A model that breaks a constraint of the IR.
     pub fn interpreted(
         checkpoint: &'c Checkpoint,
         shape: &StepShape,
         threads: usize,
-        options: &CompileOptions,
     ) -> Result<Model<'c>, Error> {
-        options.refuse_for_interp()?;
         let model = Interpreted::new(checkpoint, shape, threads)?;
         Ok(Model::Interpreted(model))
     }
 
-    /// The compiled model, for steps of this shape, from the cache.
+    /// The compiled model of a build, for steps of this shape, from the cache.
     ///
     /// # Errors
     /// Those of compiling.
@@ -40,14 +36,14 @@ impl<'c> Model<'c> {
         checkpoint: &'c Checkpoint,
         shape: &StepShape,
         threads: usize,
-        options: &CompileOptions,
-        fidelity: Fidelity,
+        build: Build,
+        placement: Placement,
     ) -> Result<Model<'c>, Error> {
-        let machine = machine::planned_for(machine::load(None)?.as_ref());
-        let mut build = options.build(fidelity, shape.context, Scope::Here, machine)?;
-        build.rows = shape.rows.1;
-        build.hidden = shape.hidden;
-        let placement = options.placement().unwrap_or(Placement::Sidecar);
+        let build = Build {
+            rows: shape.rows.1,
+            hidden: shape.hidden,
+            ..build
+        };
         let cached = cached::program(checkpoint, &build, placement, threads)?;
         let config = checkpoint.config();
         let limits = Limits {

@@ -35,6 +35,12 @@ impl Progress {
         Phase(self.begin(name, Some(kernels as u64), template))
     }
 
+    /// A phase of so many rounds.
+    pub fn rounds(&self, name: &'static str, rounds: usize) -> Phase {
+        let template = "{msg} {bar:30} {pos}/{len} rounds, {eta} left";
+        Phase(self.begin(name, Some(rounds as u64), template))
+    }
+
     /// A phase of so many bytes.
     pub fn bytes(&self, name: &'static str, bytes: u64) -> Phase {
         let template = "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes}, {eta} left";

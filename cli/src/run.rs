@@ -15,6 +15,7 @@ use crate::backend::{Backend, BackendArgs, InterpExecutor, exact_shape};
 use crate::compile::{CompileOptions, Placement, Scope, cached};
 use crate::error::Error;
 use crate::machine;
+use crate::passes::PassOptions;
 
 /// Arguments of `run`.
 #[derive(clap::Args)]
@@ -27,6 +28,9 @@ pub struct Args {
 
     #[command(flatten)]
     compile: CompileOptions,
+
+    #[command(flatten)]
+    passes: PassOptions,
 
     #[command(flatten)]
     options: RunOptions,
@@ -44,9 +48,9 @@ pub fn run(args: &Args, matches: &ArgMatches, start: Instant) -> Result<(), Erro
                 return Err(runtime::Error::NoTokenizer.into());
             }
             let machine = machine::planned_for(machine::load(args.options.machine())?.as_ref());
-            let build = args
-                .compile
-                .build(fidelity, context, Scope::Here, machine)?;
+            args.passes.refuse_growth()?;
+            let passes = args.passes.read(machine)?;
+            let build = args.compile.build(fidelity, context, Scope::Here, passes)?;
             let placement = args.compile.placement().unwrap_or(Placement::Sidecar);
             let threads = args.options.threads();
             let cached = cached::program(&checkpoint, &build, placement, threads)?;
@@ -97,6 +101,7 @@ fn interpret(
     start: Instant,
 ) -> Result<(), Error> {
     args.compile.refuse_for_interp()?;
+    args.passes.refuse_for_interp()?;
     let text = match args.options.needs_text() {
         true => load_text(checkpoint)?,
         false => None,

@@ -38,6 +38,36 @@ pub fn bytes(n: usize) -> String {
     }
 }
 
+/// Seconds in the unit that reads best: `12.3 µs`.
+pub fn seconds(s: f64) -> String {
+    let units = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs")];
+    let (unit, name) = units
+        .into_iter()
+        .find(|(unit, _)| s >= 0.9995 * unit)
+        .unwrap_or((1e-9, "ns"));
+    let value = s / unit;
+    match value {
+        _ if value < 9.995 => format!("{value:.2} {name}"),
+        _ if value < 99.95 => format!("{value:.1} {name}"),
+        _ => format!("{value:.0} {name}"),
+    }
+}
+
+/// Floating-point operations in the unit that reads best: `4.2 Mflop`, by powers of 1000.
+pub fn flops(n: f64) -> String {
+    let units = ["flop", "kflop", "Mflop", "Gflop", "Tflop", "Pflop"];
+    let mut value = n;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{n:.0} flop"),
+        _ => format!("{value:.1} {}", units[unit]),
+    }
+}
+
 /// An integer with its thousands apart: `2,614,341,888`.
 pub fn thousands(n: usize) -> String {
     let digits = n.to_string();
@@ -60,6 +90,18 @@ mod tests {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(999_960), "1.0 MB");
         assert_eq!(bytes(5_228_683_776), "5.2 GB");
+    }
+
+    #[test]
+    fn seconds_and_operations_are_shown_in_the_unit_that_reads_best() {
+        assert_eq!(seconds(0.0), "0.00 ns");
+        assert_eq!(seconds(2e-6), "2.00 µs");
+        assert_eq!(seconds(12.34e-6), "12.3 µs");
+        assert_eq!(seconds(0.9999e-3), "1.00 ms");
+        assert_eq!(seconds(123.4), "123 s");
+        assert_eq!(flops(0.0), "0 flop");
+        assert_eq!(flops(38_400.0), "38.4 kflop");
+        assert_eq!(flops(5.3e9), "5.3 Gflop");
     }
 
     #[test]

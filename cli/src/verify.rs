@@ -7,9 +7,10 @@ use ir::interp::Real;
 use models::{Checkpoint, Golden, Interpreted, StepOutput, StepShape};
 
 use crate::backend::{Backend, BackendArgs, Fidelity, exact_shape};
-use crate::compile::CompileOptions;
+use crate::compile::{CompileOptions, Placement, Scope};
 use crate::error::Error;
 use crate::model::Model;
+use crate::passes::PassArgs;
 use crate::table;
 
 /// Tokens of the prompt that is made up where there is no golden.
@@ -30,6 +31,9 @@ pub struct Args {
 
     #[command(flatten)]
     compile: CompileOptions,
+
+    #[command(flatten)]
+    passes: PassArgs,
 
     /// Threads to compute with [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -107,8 +111,20 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     eprintln!("running {} ({})", backend.name(), fidelity.name());
     let mut model = match backend {
-        Backend::Interp => Model::interpreted(&checkpoint, &shape, threads, &args.compile)?,
-        Backend::Cpu => Model::compiled(&checkpoint, &shape, threads, &args.compile, fidelity)?,
+        Backend::Interp => {
+            args.compile.refuse_for_interp()?;
+            args.passes.options().refuse_for_interp()?;
+            Model::interpreted(&checkpoint, &shape, threads)?
+        }
+        Backend::Cpu => {
+            args.passes.options().refuse_growth()?;
+            args.passes.options().refuse_plan("verify's step gives out the residual stream too, and no plan that opt writes is of it")?;
+            let passes = args.passes.read()?;
+            let options = &args.compile;
+            let build = options.build(fidelity, context, Scope::Here, passes)?;
+            let placement = options.placement().unwrap_or(Placement::Sidecar);
+            Model::compiled(&checkpoint, &shape, threads, build, placement)?
+        }
     };
     let output = model.prefill(&truth.tokens)?;
     let errors = Errors::of(&output.logits, &truth.logits);

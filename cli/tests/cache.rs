@@ -45,6 +45,8 @@ impl Cache {
     fn files(&self) -> [Vec<(PathBuf, u64)>; 2] {
         let entries = fs::read_dir(self.folder()).expect("a folder");
         let paths = entries.map(|entry| entry.expect("an entry").path());
+        // What `rules list` tells is kept there too.
+        let paths = paths.filter(|path| !path.ends_with("fired.json"));
         let mut files: Vec<(PathBuf, u64)> = paths
             .map(|path| {
                 let inode = fs::metadata(&path).expect("a file").ino();
@@ -76,6 +78,41 @@ fn a_run_compiles_once_and_all_programs_share_the_weights() {
     assert_eq!(cache.files().map(|files| files.len()), [4, 2]);
     cache.answers(&["--weights", "embed"]);
     assert_eq!(cache.files().map(|files| files.len()), [5, 2]);
+}
+
+#[test]
+fn what_changes_the_plan_changes_the_program() {
+    let cache = Cache::new();
+    let dir = folder();
+    let (rules, plan) = (dir.path().join("my.rules"), dir.path().join("tiny.plan"));
+    let (rules, plan) = (text(&rules), text(&plan));
+    let mut programs = 0;
+    let mut another = |args: &[&str], by: usize| {
+        cache.answers(args);
+        programs += by;
+        assert_eq!(cache.files()[0].len(), programs, "{args:?}");
+    };
+    another(&[], 1);
+    another(&["--extract", "greedy"], 1);
+    another(&["--no-rule", "div-*"], 1);
+    another(&["--nodes", "100"], 1);
+    fs::write(rules, "mine exact: neg(neg(neg(?x))) => neg(?x)").expect("a file");
+    another(&["--rules", rules], 1);
+    another(&["--rules", rules], 0);
+    another(&["--only", rules], 1);
+    another(&["--rules", rules, "--unchecked"], 1);
+    fs::write(rules, "mine exact: neg(neg(neg(neg(?x)))) => ?x").expect("a file");
+    another(&["--rules", rules], 1);
+    let opt = ["opt", &tiny(), "--until", "plan", "--fidelity", "fast"];
+    says(&[&opt[..], &["-o", plan]].concat());
+    another(&["--plan", plan], 1);
+    another(&["--plan", plan], 0);
+    let renamed =
+        fs::read_to_string(plan)
+            .expect("a plan")
+            .replacen("kernel k.", "kernel first.", 1);
+    fs::write(plan, renamed).expect("a file");
+    another(&["--plan", plan], 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lapidary_ir::interp::{Data, Interpreter, RunError, Tensor};
 use lapidary_ir::text::parse;
-use lapidary_ir::{Bindings, DType, Module};
+use lapidary_ir::{Bindings, DType, Module, StateId};
 
 /// R rows are put into a state, and rows of it and of a table are taken.
 const ROWS: &str = "
@@ -231,4 +231,36 @@ fn a_step_that_is_refused_before_it_begins_leaves_the_states() {
     assert_eq!(second[0].dtype, DType::F32);
     let state = second[0].to_real().expect("the state is f32");
     assert_eq!(*state, [1.0, 2.0, 0.0, 0.0, 0.0, 2.0]);
+}
+
+#[test]
+fn a_state_that_is_set_is_what_the_next_step_finds() {
+    let mut interpreter = rows();
+    let k = StateId(0);
+    let bytes = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0].map(f32::to_le_bytes);
+    let value = Tensor::stored(DType::F32, vec![2, 3], bytes.concat());
+    assert_eq!(says(interpreter.set_state(k, value)), "nothing");
+    assert_eq!(
+        says(interpreter.step(&bind(2), two_rows([0, 1], [0, 2]))),
+        "nothing"
+    );
+    let after = [1.0f32, 2.0, 3.0, 4.0, 5.0, 2.0].map(f32::to_le_bytes);
+    assert_eq!(*interpreter.state(k).to_bytes(), after.concat());
+}
+
+#[test]
+fn a_state_of_another_type_is_named_with_both_types() {
+    let with = |value| says(rows().set_state(StateId(0), value));
+    assert_eq!(
+        with(Tensor::real(vec![3, 2], vec![0.0; 6])),
+        "state $k: expected f32[2, 3], found f32[3, 2]"
+    );
+    assert_eq!(
+        with(Tensor::int(vec![2, 3], vec![0; 6])),
+        "state $k: expected f32[2, 3], found i32[2, 3]"
+    );
+    assert_eq!(
+        with(Tensor::stored(DType::F32, vec![2, 3], vec![0; 20])),
+        "state $k: expected f32[2, 3], found f32[2, 3] with other elements"
+    );
 }

@@ -17,7 +17,7 @@ use crate::json::Object;
 /// What stands in place of a file that Git LFS has not fetched.
 const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
-/// An element type that a file may have; those of weights and goldens, little-endian.
+/// An element type that a file may have: those of weights, goldens, and the values of graphs, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoredDType {
     /// The upper half of a binary32.
@@ -28,17 +28,26 @@ pub enum StoredDType {
     F32,
     /// IEEE binary64.
     F64,
+    /// Two's complement, 32 bits.
+    I32,
     /// Two's complement, 64 bits.
     I64,
+    /// Plain bytes.
+    U8,
+    /// A byte, 0 or 1.
+    Bool,
 }
 
 impl StoredDType {
-    const ALL: [StoredDType; 5] = [
+    const ALL: [StoredDType; 8] = [
         StoredDType::BF16,
         StoredDType::F16,
         StoredDType::F32,
         StoredDType::F64,
+        StoredDType::I32,
         StoredDType::I64,
+        StoredDType::U8,
+        StoredDType::Bool,
     ];
 
     /// The name in a header.
@@ -48,15 +57,19 @@ impl StoredDType {
             StoredDType::F16 => "F16",
             StoredDType::F32 => "F32",
             StoredDType::F64 => "F64",
+            StoredDType::I32 => "I32",
             StoredDType::I64 => "I64",
+            StoredDType::U8 => "U8",
+            StoredDType::Bool => "BOOL",
         }
     }
 
     /// Bytes of an element.
     pub fn bytes(self) -> usize {
         match self {
+            StoredDType::U8 | StoredDType::Bool => 1,
             StoredDType::BF16 | StoredDType::F16 => 2,
-            StoredDType::F32 => 4,
+            StoredDType::F32 | StoredDType::I32 => 4,
             StoredDType::F64 | StoredDType::I64 => 8,
         }
     }
@@ -67,7 +80,11 @@ impl StoredDType {
             StoredDType::BF16 => Some(DType::BF16),
             StoredDType::F16 => Some(DType::F16),
             StoredDType::F32 => Some(DType::F32),
-            StoredDType::F64 | StoredDType::I64 => None,
+            StoredDType::F64
+            | StoredDType::I32
+            | StoredDType::I64
+            | StoredDType::U8
+            | StoredDType::Bool => None,
         }
     }
 }

@@ -14,6 +14,8 @@ pub enum RulesError {
         line: usize,
         /// Column in characters, from 1.
         column: usize,
+        /// Where that is in the file, in bytes.
+        span: std::ops::Range<usize>,
         /// What could have stood there.
         expected: String,
         /// What stands there.

@@ -10,6 +10,7 @@
 //! - [`rules`]: rules files, read and kind-checked; [`rules::check`]: the property test of a rule.
 //! - [`algebra`]: the e-graph over the op table, the search, and the choice of the cheapest graph.
 //! - [`fusion`]: each operand read or computed in place, kernels from these choices, and their cost.
+//! - [`explain`]: by which rules each value of the algebra stage came about, replayed and checked.
 //! - [`plan`]: kernels and buffers: verified, written as text, and run by interpretation.
 //!
 //! ```
@@ -38,10 +39,11 @@
 
 pub mod algebra;
 mod error;
+pub mod explain;
 pub mod fusion;
 pub mod pipeline;
 pub mod plan;
-mod random;
+pub mod random;
 pub mod rules;
 
 pub use error::RulesError;

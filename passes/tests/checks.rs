@@ -25,6 +25,52 @@ fn a_softcap_without_its_tanh_is_caught() {
 }
 
 #[test]
+fn a_softcap_of_another_size_is_caught_and_one_written_otherwise_passes() {
+    flaw(
+        "other-cap rounds: mul(tanh(div(?x, 30.0)), 30.0) => mul(tanh(div(?x, const() {to = dtype(?x), shape = shape(?x), values = [31.0]})), const() {to = dtype(?x), shape = shape(?x), values = [31.0]})",
+    );
+    let honest = "same-cap rounds: div(tanh(div(?x, 4.0)), 0.25) => mul(tanh(div(?x, const() {to = dtype(?x), shape = shape(?x), values = [4.0]})), const() {to = dtype(?x), shape = shape(?x), values = [4.0]})";
+    assert!(check(&rule(honest), &Effort::default()).is_ok());
+}
+
+#[test]
+fn swapped_operands_are_caught_under_the_name_of_every_class() {
+    for class in ["exact", "reassoc", "rounds"] {
+        for op in ["sub", "div", "lt"] {
+            flaw(&format!("swapped {class}: {op}(?x, ?y) => {op}(?y, ?x)"));
+        }
+        let (branch, other) = ("select(?c, ?x, ?y)", "select(?c, ?y, ?x)");
+        flaw(&format!("swapped {class}: {branch} => {other}"));
+    }
+}
+
+#[test]
+fn what_is_no_reassociation_is_caught_under_its_name() {
+    flaw("difference reassoc: sub(sub(?x, ?y), ?z) => sub(?x, sub(?y, ?z))");
+    flaw("lost-term reassoc: add(add(?x, ?y), ?z) => add(?x, ?y)");
+}
+
+#[test]
+fn a_check_says_how_often_every_bit_was_kept_and_how_near_the_bound_the_errors_came() {
+    let checked = |text| check(&rule(text), &Effort::default()).unwrap_or_else(|e| panic!("{e}"));
+    let exact = checked("commute exact: add(?x, ?y) => add(?y, ?x)");
+    assert_eq!((exact.same, exact.worst), (exact.instances, 0.0));
+    let in_fact_exact = checked("commute rounds: add(?x, ?y) => add(?y, ?x)");
+    assert_eq!(in_fact_exact.same, in_fact_exact.instances);
+    let rounds = checked("associate reassoc: add(add(?x, ?y), ?z) => add(?x, add(?y, ?z))");
+    assert!(rounds.same < rounds.instances, "{rounds:?}");
+    assert!(rounds.worst > 0.0 && rounds.worst <= 1.0, "{rounds:?}");
+}
+
+#[test]
+fn a_divisor_that_leaves_an_empty_sum_is_caught() {
+    let found = flaw(
+        "out-of-sum rounds: reduce_sum(div(?x, broadcast(?r) {shape = ?s, axes = ?p})) {axes = ?n} => div(reduce_sum(?x) {axes = ?n}, broadcast(?r) {shape = pick(?s, ?kept), axes = places(?kept, ?p)}) where ?kept = others(len(?s), ?n)",
+    );
+    assert!(found.contains("%x = []"), "{found}");
+}
+
+#[test]
 fn swapped_operands_of_a_difference_are_caught_on_one_element() {
     assert_eq!(
         flaw("swapped exact: sub(?x, ?y) => sub(?y, ?x)"),
@@ -78,6 +124,24 @@ fn a_window_that_is_off_by_one_is_caught() {
     flaw(
         "window exact: lt(?x, 4.0) => le(?x, const() {to = dtype(?x), shape = shape(?x), values = [4.0]})",
     );
+}
+
+#[test]
+fn a_window_of_keys_that_is_off_by_one_is_caught() {
+    // A query sees the keys behind it that are less than four away, itself included.
+    let left = "and(le(?k, ?q), lt(sub(?q, ?k), 4.0))";
+    let four = "const() {to = i32, shape = shape(?q), values = [4.0]}";
+    let three = four.replace("4.0", "3.0");
+    flaw(&format!(
+        "wide exact: {left} => and(le(?k, ?q), le(sub(?q, ?k), {four}))"
+    ));
+    flaw(&format!(
+        "shifted exact: {left} => and(lt(?k, ?q), lt(sub(?q, ?k), {four}))"
+    ));
+    let honest = format!(
+        "closed exact: {left} => and(le(?k, ?q), le(sub(?q, ?k), {three})) if dtype(?q) == i32"
+    );
+    assert!(check(&rule(&honest), &Effort::default()).is_ok());
 }
 
 #[test]

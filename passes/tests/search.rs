@@ -7,7 +7,7 @@ use ir::{
     Bindings, Call, DType, Dim, Dims, Function, FunctionBuilder, FunctionId, LocalId, Module,
     Place, Type, text,
 };
-use lapidary_passes::algebra::{Costs, Limits, Source, Stop, extract, optimize};
+use lapidary_passes::algebra::{Costs, Limits, Round, Source, Stop, extract, optimize};
 use lapidary_passes::rules::RuleSet;
 use proptest::prelude::*;
 
@@ -62,6 +62,45 @@ fn a_search_that_is_cut_off_says_so_and_names_the_rule_that_grew_most() {
     };
     let (_, report) = optimize(&chain(12), &dims, &rules(FREE), &limits, &Costs::default());
     assert_eq!((report.stop, report.iterations), (Stop::Iterations, 2));
+}
+
+#[test]
+fn each_round_says_what_each_rule_did_and_together_they_are_the_whole_search() {
+    let dims = Dims::default();
+    let limits = Limits {
+        iterations: 3,
+        ..Limits::default()
+    };
+    let (_, report) = optimize(&chain(6), &dims, &rules(FREE), &limits, &Costs::default());
+    assert_eq!(report.rounds.len(), report.iterations);
+    let last = report.rounds.last().expect("there are rounds");
+    assert_eq!((last.nodes, last.classes), (report.nodes, report.classes));
+    for (rule, times) in &report.fired {
+        let of_rule = |round: &Round| {
+            let did = round.rules.iter().filter(|did| did.rule == *rule);
+            did.map(|did| (did.fired, did.nodes)).collect::<Vec<_>>()
+        };
+        let each: Vec<(usize, usize)> = report.rounds.iter().flat_map(of_rule).collect();
+        let grown = report.grown.iter().find(|(name, _)| name == rule);
+        let sums = each.iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        assert_eq!(sums, (*times, grown.map_or(0, |(_, nodes)| *nodes)));
+    }
+}
+
+#[test]
+fn constants_are_folded_where_the_rules_ask_for_it() {
+    let dims = Dims::default();
+    let b = FunctionBuilder::new("f", &dims);
+    let ty = Type::new(DType::F32, [2usize]);
+    let sum = b.constant(ty.clone(), &[1.0, 2.0]) + b.constant(ty, &[3.0, 4.0]);
+    let f = b.finish(&[sum]).expect("one shape");
+    let values = |set: &RuleSet| {
+        let (better, _) = optimize(&f, &dims, set, &Limits::default(), &Costs::default());
+        better.values.len()
+    };
+    assert_eq!(values(&rules("fold-constants exact: built-in")), 1);
+    assert_eq!(values(&RuleSet::shipped()), 1);
+    assert_eq!(values(&RuleSet::shipped().without_folding()), 3);
 }
 
 #[test]

@@ -152,6 +152,40 @@ fn errors_say_where_what_was_expected_and_what_was_found() {
 }
 
 #[test]
+fn errors_span_what_was_found_in_the_whole_text() {
+    let text = "// é\r\na exact: neg(?x) => ?x\n\nb exact: negate(?x) => ?x\n";
+    match RuleSet::parse(text, "my.rules") {
+        Err(RulesError::Syntax { line, span, .. }) => {
+            assert_eq!((line, &text[span]), (4, "negate"));
+        }
+        other => panic!("expected a syntax error, found {other:?}"),
+    }
+}
+
+#[test]
+fn constant_folding_is_asked_for_by_its_name_and_is_exact() {
+    let text = "// known is known\nfold-constants exact: built-in";
+    let set = RuleSet::parse(text, "my.rules").unwrap_or_else(|e| panic!("{e}"));
+    let folding = set.folding().expect("it is asked for");
+    assert_eq!(folding.reason, "known is known");
+    assert_eq!(folding.place, "my.rules:2");
+    assert!(set.rules().is_empty());
+    assert_eq!(set.without_folding(), RuleSet::default());
+    assert_eq!(
+        error("fold exact: built-in"),
+        "my.rules, line 1, column 1: expected fold-constants, the one rule built in, found 'fold'"
+    );
+    assert_eq!(
+        error("fold-constants rounds: built-in"),
+        "my.rules, line 1, column 16: expected exact, the class of what is built in, found 'rounds'"
+    );
+    assert_eq!(
+        error(&format!("{text}\n{text}")),
+        "rule fold-constants at my.rules:4 has the name of the rule at my.rules:2"
+    );
+}
+
+#[test]
 fn a_line_without_end_is_refused_before_it_is_read() {
     let deep = format!("a exact: {}", "neg(".repeat(100_000));
     let error = error(&deep);

@@ -95,6 +95,64 @@ fn states_begin_as_zeros_and_are_kept_from_step_to_step() {
 }
 
 #[test]
+fn a_state_that_the_caller_sets_is_what_the_next_step_finds() {
+    let program = Program {
+        states: vec![buffer("before", 8), buffer("counts", 16)],
+        launches: vec![launch(COUNT, &[Address::State(1)])],
+        ..nothing()
+    };
+    let mut machine = machine(program, &[], 2);
+    machine.step(&[]).expect("a step");
+    assert_eq!(cells(machine.state(1), 2), [1; 2]);
+    machine
+        .state_mut(1)
+        .copy_from_slice(&[40, 0, 0, 0, 0, 0, 0, 0].repeat(2));
+    machine.step(&[]).expect("a step");
+    assert_eq!(cells(machine.state(1), 2), [41; 2]);
+    assert_eq!(machine.state(0), [0; 8]);
+}
+
+#[test]
+fn a_timed_step_does_what_a_step_does_and_gives_a_time_for_each_launch() {
+    for threads in 1..=3 {
+        let mut machine = machine(chain(), &[], threads);
+        for x in 1..=100 {
+            let timed = match x % 3 {
+                0 => {
+                    machine.step(&[x]).expect("a step");
+                    None
+                }
+                _ => Some(machine.step_timed(&[x]).expect("a step")),
+            };
+            let expected = x as u64 * (threads as u64).pow(11);
+            assert_eq!(cells(machine.output(0), threads), vec![expected; threads]);
+            assert!(timed.is_none_or(|seconds| seconds.len() == 12));
+        }
+    }
+    let mut machine = machine(nothing(), &[], 2);
+    assert_eq!(machine.step_timed(&[]).expect("a step"), Vec::<f64>::new());
+}
+
+#[test]
+fn a_timed_step_fails_as_a_step_does() {
+    let program = Program {
+        symbols: vec![x()],
+        launches: vec![launch(OUTSIDE, &[])],
+        ..nothing()
+    };
+    let mut machine = machine(program, &[], 2);
+    let message = |error: Error| error.to_string();
+    assert_eq!(
+        machine.step_timed(&[0]).map_err(message),
+        Err("x is 0, but the program was compiled for 1 to 1000".into())
+    );
+    assert_eq!(
+        machine.step_timed(&[1]).map_err(message),
+        Err("kernel outside read an index that is outside the axis it indexes".into())
+    );
+}
+
+#[test]
 fn kernels_read_inputs_and_weights_and_inputs_stay_as_they_are() {
     let weight = |name: &str, offset| Weight {
         name: name.into(),

@@ -5,7 +5,7 @@ use backends::Fidelity;
 use ir::{DType, Module};
 use lapidary_tests::compiled::{compiled_models, exact_plan_of, levels};
 use lapidary_tests::feed::{Model, chunks, feed_prompt};
-use lapidary_tests::golden::{Recorded, is_greedy, max_error, recorded, rms_error, shipped};
+use lapidary_tests::golden::{Recorded, is_greedy, max_error, recorded, rms_error};
 use lapidary_tests::synthesize::{Recipe, small};
 use models::{Interpreted, LayerKind, StepShape};
 use passes::pipeline::{self, Options, PlanOptions};

@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use models::Checkpoint;
+use runtime::Weights;
 use runtime::bundle::{Bundle, Sealed, WeightManifest};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::file::{self, Destination, Source, WrittenWeights};
-use super::weights::read;
+use super::weights::{PlacedWeights, read};
 use super::{Build, Placement, code};
 use crate::cache::{Cache, Held};
 use crate::error::Error;
@@ -64,11 +65,11 @@ pub fn program(
     let own = file::bytes(Some(&compiled), text.as_ref());
     match placement {
         Placement::Embed => {
-            cache.make_room(own + file::weight_bytes(&compiled))?;
+            cache.make_room(own + file::weight_bytes(&compiled.program.weights))?;
             file::write(&path, &source, Destination::Embedded, &progress)?;
         }
         Placement::Sidecar => {
-            let (weights, _held) = weights(&cache, &source, threads, &progress)?;
+            let (weights, _held) = weights(&cache, &source.weights(), threads, &progress)?;
             cache.make_room(own)?;
             file::write(&path, &source, Destination::Written(&weights), &progress)?;
         }
@@ -106,10 +107,38 @@ fn find(cache: &Cache, name: &str, threads: usize) -> Result<Option<Cached>, Err
     }))
 }
 
+/// A checkpoint's weights at these places, mapped from the file that the cache has of them, which is made if it is not
+/// there, and what keeps that file there.
+///
+/// # Errors
+/// Those of the cache.
+pub fn mapped(
+    checkpoint: &Checkpoint,
+    places: &[runtime::Weight],
+    threads: usize,
+    progress: &Progress,
+) -> Result<(Weights, Option<Held>), Error> {
+    let source = PlacedWeights {
+        checkpoint,
+        format: None,
+        places,
+    };
+    let cache = Cache::open()?;
+    let (written, held) = weights(&cache, &source, threads, progress)?;
+    let path = cache.path(&written.file);
+    let file = File::open(&path).map_err(|source| Error::File {
+        path: path.clone(),
+        source,
+    })?;
+    let file = Sealed::<WeightManifest>::open(file, &path)?;
+    let (map, range) = file.shared(file.manifest().data)?;
+    Ok((Weights::in_map(map, range)?, held))
+}
+
 /// Finds the weight file of a program in the cache, or makes it there.
 fn weights(
     cache: &Cache,
-    source: &Source<'_>,
+    source: &PlacedWeights<'_>,
     threads: usize,
     progress: &Progress,
 ) -> Result<(WrittenWeights, Option<Held>), Error> {
@@ -127,7 +156,7 @@ fn weights(
         };
         return Ok((found, Some(held)));
     }
-    cache.make_room(file::weight_bytes(source.compiled))?;
+    cache.make_room(file::weight_bytes(source.places))?;
     let written = file::write_weights(&path, source, progress)?;
     let held = cache.hold(&name)?;
     Ok((written, held))
@@ -159,19 +188,14 @@ fn program_key(
 }
 
 /// The name of a weight file: a hash of the checkpoint's weights, their format and their places.
-fn weight_key(source: &Source<'_>) -> Result<String, Error> {
-    let Source {
-        checkpoint,
-        build,
-        compiled,
-        ..
-    } = source;
+fn weight_key(source: &PlacedWeights<'_>) -> Result<String, Error> {
+    let checkpoint = source.checkpoint;
     let mut key = Xxh3::new();
     key.update(env!("CARGO_PKG_VERSION").as_bytes());
     key.update(&read(&checkpoint.dir().join("config.json"))?);
     update_with_weights(&mut key, checkpoint)?;
-    for place in &compiled.program.weights {
-        let dtype = build.dtype_of(checkpoint, &place.name);
+    for place in source.places {
+        let dtype = source.dtype_of(&place.name);
         key.update(format!("{dtype} {place:?}").as_bytes());
     }
     Ok(format!("{:016x}.weights", key.digest()))

@@ -1,30 +1,16 @@
 //! A checkpoint to machine code: the stages in order.
 
 use backends::{Compiled, Emit};
-use models::{Checkpoint, Config, LayerKind, gemma2};
-use passes::pipeline::{self, Options, PlanOptions};
+use models::{Checkpoint, Config, LayerKind};
 use passes::plan::Plan;
-use passes::rules::RuleSet;
-use runtime::bundle::Hash;
 use runtime::{Arithmetic, AttentionWork, Level, Work};
 
 use super::options::Build;
 use crate::backend::Fidelity;
 use crate::error::Error;
+use crate::input;
+use crate::passes::say_cut_off;
 use crate::progress::Progress;
-
-/// The rules that a fidelity uses.
-pub fn rules(fidelity: Fidelity) -> RuleSet {
-    match fidelity {
-        Fidelity::Exact => RuleSet::shipped().exact(),
-        Fidelity::Fast => RuleSet::shipped(),
-    }
-}
-
-/// A hash of rules, which changes with any of them.
-pub fn rules_hash(rules: &RuleSet) -> Hash {
-    Hash::of(format!("{:?}", rules.rules()).as_bytes())
-}
 
 /// Makes a checkpoint's program and code.
 ///
@@ -73,22 +59,13 @@ fn backend_options(build: &Build) -> backends::Options {
 }
 
 fn plan(checkpoint: &Checkpoint, build: &Build, progress: &Progress) -> Result<Plan, Error> {
-    let _phase = progress.phase("saturation");
+    let phase = progress.phase("saturation");
     let dtype_of = |name: &str| build.dtype_of(checkpoint, name);
-    let named = |violation| Error::Violation {
-        name: checkpoint.dir().display().to_string(),
-        violation,
-    };
-    let module = gemma2(checkpoint.config(), dtype_of, &build.shape()).map_err(named)?;
-    ir::verify(&module).map_err(named)?;
-    let options = Options::new(rules(build.fidelity));
-    let (module, _) = pipeline::algebra(&module, &options);
-    let options = PlanOptions {
-        machine: build.machine.clone(),
-        ..PlanOptions::default()
-    };
-    let (plan, _) = pipeline::plan(&module, &options);
-    Ok(plan)
+    let module = input::graph(checkpoint, &build.shape(), dtype_of)?;
+    let planned = build.passes.plan(&module, build.fidelity)?;
+    drop(phase);
+    say_cut_off(&planned.algebra);
+    Ok(planned.plan)
 }
 
 /// What steps of a compiled checkpoint read and compute at the least.

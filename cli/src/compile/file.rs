@@ -9,7 +9,7 @@ use runtime::{Limits, Text, TextSource, TokenizerJson};
 
 use super::code;
 use super::options::Build;
-use super::weights::{read, stream};
+use super::weights::{PlacedWeights, read, stream};
 use crate::error::Error;
 use crate::host;
 use crate::progress::Progress;
@@ -30,6 +30,17 @@ pub struct Source<'s> {
     pub compiled: &'s Compiled,
     /// The text side, if the checkpoint has one.
     pub text: Option<&'s Tokenizer>,
+}
+
+impl Source<'_> {
+    /// The weights of the program.
+    pub fn weights(&self) -> PlacedWeights<'_> {
+        PlacedWeights {
+            checkpoint: self.checkpoint,
+            format: self.build.weight_format,
+            places: &self.compiled.program.weights,
+        }
+    }
 }
 
 /// Where the weights go.
@@ -84,9 +95,9 @@ pub fn bytes(compiled: Option<&Compiled>, text: Option<&Tokenizer>) -> u64 {
     (RUNTIME.len() + code + text) as u64 + REST
 }
 
-/// Bytes of a program's weight data.
-pub fn weight_bytes(compiled: &Compiled) -> u64 {
-    let ends = compiled.program.weights.iter().map(|w| w.offset + w.bytes);
+/// Bytes of the weight data of these places.
+pub fn weight_bytes(places: &[runtime::Weight]) -> u64 {
+    let ends = places.iter().map(|w| w.offset + w.bytes);
     ends.max().unwrap_or(0)
 }
 
@@ -114,12 +125,9 @@ pub fn write(
         file.tokenizer(json, files.chat_template.clone(), files.special.clone())?;
     }
     let hash = match destination {
-        Destination::Embedded => {
-            let places = &compiled.program.weights;
-            file.embed(|out| stream(checkpoint, build, places, out, progress))?
-        }
+        Destination::Embedded => file.embed(|out| stream(&source.weights(), out, progress))?,
         Destination::Beside(path) => {
-            let written = write_weights(path, source, progress)?;
+            let written = write_weights(path, &source.weights(), progress)?;
             file.sidecar(written.file, written.seal);
             written.checkpoint
         }
@@ -149,7 +157,7 @@ pub fn write(
 /// A file that cannot be read or written.
 pub fn write_weights(
     path: &Path,
-    source: &Source<'_>,
+    weights: &PlacedWeights<'_>,
     progress: &Progress,
 ) -> Result<WrittenWeights, Error> {
     let name = path.file_name().and_then(|name| name.to_str());
@@ -157,10 +165,8 @@ pub fn write_weights(
         let message = format!("{}: expected a name in UTF-8", path.display());
         Error::Option(message)
     })?;
-    let places = &source.compiled.program.weights;
     let out = WeightFile::create(path)?;
-    let (checkpoint, seal) =
-        out.finish(|out| stream(source.checkpoint, source.build, places, out, progress))?;
+    let (checkpoint, seal) = out.finish(|out| stream(weights, out, progress))?;
     Ok(WrittenWeights {
         file: name.to_string(),
         seal,
@@ -174,7 +180,7 @@ fn about(source: &Source<'_>, checkpoint: Hash) -> About {
         name: name(source.checkpoint.dir()),
         compiler: env!("CARGO_PKG_VERSION").into(),
         checkpoint,
-        rules: code::rules_hash(&code::rules(build.fidelity)),
+        rules: build.passes.rules.hash(build.fidelity),
         fidelity: build.fidelity.name().into(),
         weight_format: build.weight_formats(source.checkpoint),
         kv_format: build.kv_format.name().into(),

@@ -17,12 +17,12 @@ use runtime::OutputFile;
 
 use crate::backend::{Fidelity, context};
 use crate::error::Error;
-use crate::machine::{MachineArgs, planned_for};
+use crate::passes::PassArgs;
 use crate::progress::Progress;
 use crate::space;
 pub use code::compile;
 use file::Destination;
-use options::best_here;
+pub use options::best_here;
 pub use options::{Build, CompileOptions, Placement, Scope};
 
 /// Arguments of `compile`.
@@ -43,7 +43,7 @@ pub struct Args {
     options: CompileOptions,
 
     #[command(flatten)]
-    machine: MachineArgs,
+    passes: PassArgs,
 
     /// Positions that a sequence may have, 1 or more [default: the model's own, which is also the most]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -67,9 +67,9 @@ enum EmitKind {
 pub fn run(args: &Args) -> Result<(), Error> {
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
     let context = context(args.max_context, checkpoint.config().context)?;
-    let machine = planned_for(args.machine.machine()?.as_ref());
+    let passes = args.passes.read()?;
     let options = &args.options;
-    let build = options.build(args.fidelity, context, Scope::Anywhere, machine)?;
+    let build = options.build(args.fidelity, context, Scope::Anywhere, passes)?;
     let target = &args.output;
     check_target(target, &checkpoint)?;
     let progress = Progress::shown();
@@ -91,7 +91,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
     space::check(target, file::bytes(None, text.as_ref()) + embedded)?;
     let compiled = compile(&checkpoint, &build, &progress)?;
     let needed = file::bytes(Some(&compiled), text.as_ref());
-    space::check(target, needed + file::weight_bytes(&compiled))?;
+    space::check(
+        target,
+        needed + file::weight_bytes(&compiled.program.weights),
+    )?;
     let destination = match &beside {
         None => Destination::Embedded,
         Some(path) => Destination::Beside(path),

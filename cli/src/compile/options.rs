@@ -2,11 +2,11 @@
 
 use ir::DType;
 use models::{Checkpoint, StepShape};
-use passes::fusion::Machine;
 use runtime::Level;
 
 use crate::backend::Fidelity;
 use crate::error::Error;
+use crate::passes::Passes;
 
 /// Rows of a step, at most, that a model is compiled for.
 const ROWS: usize = 512;
@@ -97,8 +97,8 @@ pub struct Build {
     pub rows: usize,
     /// Whether the residual stream is given out.
     pub hidden: bool,
-    /// The machine that kernels are planned for.
-    pub machine: Machine,
+    /// What the passes do.
+    pub passes: Passes,
 }
 
 impl CompileOptions {
@@ -126,7 +126,7 @@ impl CompileOptions {
         self.weights
     }
 
-    /// What to build for these positions, planned for this machine.
+    /// What to build for these positions, by these passes.
     ///
     /// # Errors
     /// A CPU that this machine does not have, where it must.
@@ -135,7 +135,7 @@ impl CompileOptions {
         fidelity: Fidelity,
         context: usize,
         scope: Scope,
-        machine: Machine,
+        passes: Passes,
     ) -> Result<Build, Error> {
         let cpu = self.cpu.unwrap_or(Cpu::Auto);
         let levels = match (cpu, scope) {
@@ -152,21 +152,17 @@ impl CompileOptions {
             let message = format!("--cpu {level}: this CPU lacks {feature}");
             return Err(Error::Option(message));
         }
-        let kv_format = match (self.kv_format, fidelity) {
-            (Some(format), _) => format.dtype(),
-            (None, Fidelity::Exact) => DType::F32,
-            (None, Fidelity::Fast) => DType::BF16,
-        };
+        let kv_format = self.kv_format.map(Format::dtype);
         Ok(Build {
             levels,
             tune_for_host: cpu == Cpu::Native,
             fidelity,
             weight_format: self.weight_format.map(Format::dtype),
-            kv_format,
+            kv_format: kv_format.unwrap_or(fidelity.kv_format()),
             context,
             rows: ROWS.min(context),
             hidden: false,
-            machine,
+            passes,
         })
     }
 }

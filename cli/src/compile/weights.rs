@@ -8,36 +8,53 @@ use models::Checkpoint;
 use runtime::bundle::{Hash, WeightWriter};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::options::Build;
 use crate::error::Error;
 use crate::progress::Progress;
 
 /// Bytes of the checkpoint that are read at once: a whole number of elements of every dtype.
 const PIECE: usize = 4 << 20;
 
-/// Writes every weight where the program has it, in the build's format, and gives the checkpoint's hash.
+/// A checkpoint's weights, as a program has them.
+#[derive(Clone, Copy)]
+pub struct PlacedWeights<'s> {
+    /// The checkpoint.
+    pub checkpoint: &'s Checkpoint,
+    /// What they are stored as, if not as in the checkpoint.
+    pub format: Option<DType>,
+    /// Where each of them lies in the weight data.
+    pub places: &'s [runtime::Weight],
+}
+
+impl PlacedWeights<'_> {
+    /// What a weight is stored as.
+    pub fn dtype_of(&self, name: &str) -> DType {
+        let stored = || self.checkpoint.tensor(name).map_or(DType::F32, |w| w.dtype);
+        self.format.unwrap_or_else(stored)
+    }
+}
+
+/// Writes every weight where the program has it, in its format, and gives the checkpoint's hash.
 ///
 /// The checkpoint's pages are given back as they have been read.
 ///
 /// # Errors
 /// A file that cannot be written, or the checkpoint's `config.json` not read.
 pub fn stream(
-    checkpoint: &Checkpoint,
-    build: &Build,
-    places: &[runtime::Weight],
+    weights: &PlacedWeights<'_>,
     out: &mut WeightWriter<'_>,
     progress: &Progress,
 ) -> Result<Hash, Error> {
+    let checkpoint = weights.checkpoint;
     let phase = progress.bytes("weights", checkpoint.weight_bytes() as u64);
     let mut hashes: Vec<(String, u64)> = Vec::new();
     let mut converted = Vec::new();
-    let mut places: Vec<&runtime::Weight> = places.iter().collect();
+    let mut places: Vec<&runtime::Weight> = weights.places.iter().collect();
     places.sort_by_key(|place| place.offset);
     for place in places {
         let name = &place.name;
         let weight = checkpoint.tensor(name);
         let weight = weight.expect("a program's weights are those of its checkpoint");
-        let to = build.dtype_of(checkpoint, name);
+        let to = weights.dtype_of(name);
         let mut hash = Xxh3::new();
         out.go_to(place.offset)?;
         for piece in weight.bytes.chunks(PIECE) {

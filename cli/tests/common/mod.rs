@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "every file of tests uses its own part")]
 
+pub mod browser;
+pub mod tensors;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;

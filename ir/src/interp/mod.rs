@@ -25,7 +25,8 @@ mod tensor;
 use std::sync::Arc;
 
 use crate::dim::Bindings;
-use crate::graph::{Call, Def, Function, Module, Place, State, WeightSource};
+use crate::graph::{Call, Def, Function, Module, Place, State, StateId, WeightSource};
+use crate::ty::Type;
 use crate::type_rules::Site;
 use crate::verify::{self, Violation};
 
@@ -69,6 +70,16 @@ pub enum RunError {
         /// The type of what was given.
         found: String,
     },
+    /// A state was given that does not have its type.
+    #[error("state ${name}: expected {expected}, found {found}")]
+    State {
+        /// The state.
+        name: String,
+        /// Its type in the module.
+        expected: String,
+        /// The type of what was given.
+        found: String,
+    },
     /// An index read from a tensor is outside the axis it indexes.
     #[error("fn {function}, %{value}: index {index} is outside 0..{length}")]
     Index {
@@ -103,13 +114,9 @@ impl<'w, F: Real> Interpreter<'w, F> {
     ) -> Result<Interpreter<'w, F>, RunError> {
         verify::verify(&module)?;
         let unbound = Bindings::default();
-        let shape = |ty: &crate::Type| {
-            ty.shape(&unbound)
-                .expect("weights and states have constant shapes in a verified module")
-        };
         let mut weights = Vec::new();
         for w in &module.weights {
-            let (dtype, shape) = (w.ty.dtype, shape(&w.ty));
+            let (dtype, shape) = (w.ty.dtype, constant_shape(&w.ty));
             let expected = dtype.bytes(&shape).unwrap_or(usize::MAX);
             weights.push(Arc::new(match w.source {
                 WeightSource::Prepared => Tensor::zeros(dtype, &[]),
@@ -142,6 +149,35 @@ impl<'w, F: Real> Interpreter<'w, F> {
     /// The module.
     pub fn module(&self) -> &Module {
         &self.module
+    }
+
+    /// What the next step finds as a state of the module.
+    ///
+    /// # Panics
+    /// If there is no such state.
+    pub fn state(&self, id: StateId) -> &Tensor<'w, F> {
+        &self.states[id.0]
+    }
+
+    /// Has the next step find this as a state of the module.
+    ///
+    /// # Errors
+    /// [`RunError::State`] for a tensor that is not of the state's type.
+    ///
+    /// # Panics
+    /// If there is no such state.
+    pub fn set_state(&mut self, id: StateId, value: Tensor<'w, F>) -> Result<(), RunError> {
+        let state = &self.module.states[id.0];
+        let shape = constant_shape(&state.ty);
+        if value.dtype != state.ty.dtype || value.shape != shape || !value.is_whole() {
+            return Err(RunError::State {
+                name: state.name.clone(),
+                expected: format!("{}{shape:?}", state.ty.dtype),
+                found: value.type_text(),
+            });
+        }
+        self.states[id.0] = Arc::new(value);
+        Ok(())
     }
 
     /// Runs one step on inputs in the module's order, and gives the outputs in its order.
@@ -223,12 +259,14 @@ impl<'w, F: Real> Interpreter<'w, F> {
 
 /// The states that a verified module begins with.
 fn zero_states<'w, F: Real>(module: &Module) -> Tensors<'w, F> {
-    let zero = |s: &State| {
-        let shape = s.ty.shape(&Bindings::default());
-        let shape = shape.expect("states have constant shapes in a verified module");
-        Arc::new(Tensor::zeros(s.ty.dtype, &shape))
-    };
+    let zero = |s: &State| Arc::new(Tensor::zeros(s.ty.dtype, &constant_shape(&s.ty)));
     module.states.iter().map(zero).collect()
+}
+
+/// The shape of a weight or a state of a verified module.
+fn constant_shape(ty: &Type) -> Vec<usize> {
+    ty.shape(&Bindings::default())
+        .expect("weights and states have constant shapes in a verified module")
 }
 
 /// Runs a verified function. A value is let go at its last use.

@@ -168,6 +168,16 @@ impl<'w, F: Real> Tensor<'w, F> {
         }
     }
 
+    /// The elements as they are stored, little-endian.
+    pub fn to_bytes(&self) -> Cow<'_, [u8]> {
+        match &self.data {
+            Data::Real(x) => x.iter().flat_map(|x| x.to_f32().to_le_bytes()).collect(),
+            Data::Int(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Data::Bool(x) => x.iter().map(|x| u8::from(*x)).collect(),
+            Data::Stored(x) => Cow::Borrowed(x),
+        }
+    }
+
     /// f32 elements in a storage dtype, rounded to nearest even.
     pub fn narrowed(dtype: DType, shape: Vec<usize>, x: Cow<[F]>) -> Tensor<'w, F> {
         let bytes: Vec<u8> = match dtype {

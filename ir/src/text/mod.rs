@@ -26,7 +26,7 @@ use std::fmt;
 
 pub use parser::parse;
 pub(crate) use printer::op_text;
-pub use printer::print;
+pub use printer::{definition, print};
 
 /// Whether a name can stand behind `%`, `@` or `$`.
 pub(crate) fn is_name(name: &str) -> bool {

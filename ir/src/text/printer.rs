@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::attr::Attr;
-use crate::graph::{Call, Def, Function, Module, Place, Value, WeightSource};
+use crate::graph::{Call, Def, Function, Module, Place, Value, ValueId, WeightSource};
 use crate::ops::OpDef;
 use crate::type_rules::Site;
 
@@ -68,22 +68,30 @@ fn section<T>(out: &mut String, items: &[T], line: impl Fn(&T) -> String) -> fmt
     Ok(())
 }
 
+/// What makes a value, as its line shows it behind the `=`; nothing for a parameter.
+pub fn definition(function: &Function, value: ValueId) -> Option<String> {
+    let Def::Op {
+        op,
+        attrs,
+        operands,
+    } = &function.values[value.0].def
+    else {
+        return None;
+    };
+    let name = |v: &ValueId| format!("%{}", function.values[v.0].name);
+    let names: Vec<String> = operands.iter().map(name).collect();
+    let mut text = String::new();
+    write_op(&mut text, op.def(), &names, attrs).expect("writing to a string does not fail");
+    Some(text)
+}
+
 fn write_function(out: &mut String, function: &Function) -> fmt::Result {
     let typed = |v: &Value| format!("%{}: {}", v.name, v.ty);
     let params: Vec<String> = function.params().iter().map(typed).collect();
     writeln!(out, "\nfn {}({}) {{", function.name, params.join(", "))?;
-    for value in &function.values {
-        if let Def::Op {
-            op,
-            attrs,
-            operands,
-        } = &value.def
-        {
-            write!(out, "  {} = ", typed(value))?;
-            let name = |v: &crate::ValueId| format!("%{}", function.values[v.0].name);
-            let names: Vec<String> = operands.iter().map(name).collect();
-            write_op(out, op.def(), &names, attrs)?;
-            out.push('\n');
+    for (i, value) in function.values.iter().enumerate() {
+        if let Some(definition) = definition(function, ValueId(i)) {
+            writeln!(out, "  {} = {definition}", typed(value))?;
         }
     }
     write_return(

@@ -30,6 +30,8 @@ pub enum Fact {
         ty: Type,
         /// Its elements, row-major, if a constant is in the class; a single one fills the shape.
         constant: Option<Vec<Literal>>,
+        /// The class's first node: that of a source value, if one is in the class.
+        first: Id,
     },
     /// An attribute.
     Attr(Attr),
@@ -62,6 +64,14 @@ pub fn type_of(graph: &Graph, id: Id) -> &Type {
     ty.expect("an operand is a value, not an attribute")
 }
 
+/// The node that stands for a class where its equalities are explained: its first, an attribute's own.
+pub fn first_of(graph: &Graph, id: Id) -> Id {
+    match &graph[id].data {
+        Fact::Value { first, .. } => *first,
+        Fact::Attr(_) => id,
+    }
+}
+
 /// An op's operand types and attributes.
 pub fn site_of<'g>(graph: &'g Graph, op: Op, children: &[Id]) -> (Vec<&'g Type>, Vec<Attr>) {
     let (operands, attrs) = split(op, children);
@@ -76,11 +86,15 @@ pub fn site_of<'g>(graph: &'g Graph, op: Op, children: &[Id]) -> (Vec<&'g Type>,
 impl Analysis<Node> for Facts {
     type Data = Fact;
 
-    fn make(graph: &mut Graph, node: &Node, _: Id) -> Fact {
+    fn make(graph: &mut Graph, node: &Node, id: Id) -> Fact {
         let (op, children) = match node {
             Node::Param(i) => {
                 let ty = graph.analysis.params[*i].clone();
-                return Fact::Value { ty, constant: None };
+                return Fact::Value {
+                    ty,
+                    constant: None,
+                    first: id,
+                };
             }
             Node::Attr(attr) => return Fact::Attr(attr.clone()),
             Node::Op(op, children) => (*op, children),
@@ -100,7 +114,11 @@ impl Analysis<Node> for Facts {
             )
         });
         let constant = (op == Op::Const).then(|| site.literals(2).to_vec());
-        Fact::Value { ty, constant }
+        Fact::Value {
+            ty,
+            constant,
+            first: id,
+        }
     }
 
     fn merge(&mut self, to: &mut Fact, from: Fact) -> DidMerge {
@@ -110,13 +128,20 @@ impl Analysis<Node> for Facts {
                 DidMerge(false, false)
             }
             (
-                Fact::Value { ty, constant },
+                Fact::Value {
+                    ty,
+                    constant,
+                    first,
+                },
                 Fact::Value {
                     ty: other,
                     constant: from,
+                    first: other_first,
                 },
             ) => {
                 assert_eq!(*ty, other, "values of two types were merged");
+                // No fact about another class is made of this one.
+                *first = (*first).min(other_first);
                 match (&constant, from) {
                     (None, None) => DidMerge(false, false),
                     (Some(_), None) => DidMerge(false, true),

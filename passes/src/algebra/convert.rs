@@ -25,15 +25,31 @@ impl Source {
     /// # Panics
     /// If the function does not verify.
     pub fn new(function: &Function, dims: &Dims) -> Source {
+        Source::over(function, dims, |graph| graph)
+    }
+
+    /// The same, in an e-graph that keeps why classes are equal.
+    ///
+    /// # Panics
+    /// If the function does not verify.
+    pub fn explained(function: &Function, dims: &Dims) -> Source {
+        // Shorter explanations would take longer to find than all else.
+        Source::over(function, dims, |graph| {
+            let graph = graph.with_explanations_enabled();
+            graph.without_explanation_length_optimization()
+        })
+    }
+
+    fn over(function: &Function, dims: &Dims, prepared: impl Fn(Graph) -> Graph) -> Source {
         if let Err(violation) = verify_function(function, dims) {
             panic!("only a function that verifies has an e-graph: {violation}");
         }
         let params: Vec<Type> = function.params().iter().map(|p| p.ty.clone()).collect();
-        let mut graph = Graph::new(Facts {
+        let mut graph = prepared(Graph::new(Facts {
             dims: dims.clone(),
             params,
             ..Facts::default()
-        });
+        }));
         let mut values: Vec<Id> = Vec::new();
         for (i, value) in function.values.iter().enumerate() {
             let node = match &value.def {

@@ -7,7 +7,7 @@ use ir::{
     Place, Type,
 };
 
-use super::analysis::{Facts, Graph, site_of, type_of};
+use super::analysis::{Fact, Facts, Graph, site_of, type_of};
 use super::node::{Node, split};
 
 /// The rule's name in reports.
@@ -68,25 +68,51 @@ impl Applier<Node, Facts> for Constants {
         _: Option<&PatternAst<Node>>,
         name: Symbol,
     ) -> Vec<Id> {
-        let folded = foldable(graph, class).and_then(|node| fold(graph, class, node));
-        let Some((ty, values)) = folded else {
+        let Some(node) = foldable(graph, class).cloned() else {
+            return vec![];
+        };
+        let Some((ty, values)) = fold(graph, class, &node) else {
             return vec![];
         };
         let before = graph.total_size();
-        let attrs = [
-            Attr::To(ty.dtype),
-            Attr::Dims(ty.dims),
-            Attr::Literals(values),
-        ];
-        let children = attrs.map(|attr| graph.add(Node::Attr(attr)));
-        let constant = graph.add(Node::Op(Op::Const, children.into()));
+        let from = match node {
+            Node::Op(op, children) if graph.are_explanations_enabled() => {
+                let children = children.iter().map(|id| known(graph, *id)).collect();
+                graph.add_uncanonical(Node::Op(op, children))
+            }
+            _ => class,
+        };
+        let constant = constant(graph, ty, values);
         let grown = graph.total_size() - before;
         let growth = &mut graph.analysis.growth;
         *growth.entry(NAME.into()).or_default() += grown;
-        match graph.union_trusted(class, constant, name) {
+        match graph.union_trusted(from, constant, name) {
             true => vec![class],
             false => vec![],
         }
+    }
+}
+
+/// The node of a constant.
+fn constant(graph: &mut Graph, ty: Type, values: Vec<Literal>) -> Id {
+    let attrs = [
+        Attr::To(ty.dtype),
+        Attr::Dims(ty.dims),
+        Attr::Literals(values),
+    ];
+    let children = attrs.map(|attr| graph.add(Node::Attr(attr)));
+    graph.add_uncanonical(Node::Op(Op::Const, children.into()))
+}
+
+/// The node of the constant in a class, or else the class.
+fn known(graph: &mut Graph, class: Id) -> Id {
+    match graph[class].data.clone() {
+        Fact::Value {
+            ty,
+            constant: Some(values),
+            ..
+        } => constant(graph, ty, values),
+        Fact::Value { .. } | Fact::Attr(_) => class,
     }
 }
 
@@ -96,27 +122,39 @@ fn fold(graph: &Graph, class: Id, node: &Node) -> Option<(Type, Vec<Literal>)> {
         return None;
     };
     let ty = type_of(graph, class).clone();
-    if !matches!(ty.dtype, DType::F32 | DType::I32 | DType::Bool) {
-        return None;
-    }
     let (types, attrs) = site_of(graph, *op, children);
     let (operands, _) = split(*op, children);
     let values = operands.iter().map(|o| graph[*o].data.constant());
     let values: Vec<&[Literal]> = values.collect::<Option<_>>()?;
+    let literals = fold_constants(*op, &attrs, &types, &values, &ty)?;
+    Some((ty, literals))
+}
+
+/// The numbers that the interpreter makes of an op over constants of these types and numbers, as a constant
+/// of this type writes them; nothing if there are many or none, or a dtype has no literals.
+pub(crate) fn fold_constants(
+    op: Op,
+    attrs: &[Attr],
+    types: &[&Type],
+    values: &[&[Literal]],
+    ty: &Type,
+) -> Option<Vec<Literal>> {
+    if !matches!(ty.dtype, DType::F32 | DType::I32 | DType::Bool) {
+        return None;
+    }
     // One value in, one value out, whatever the shape.
     let uniform = op.def().class == Class::Pointwise && values.iter().all(|v| v.len() == 1);
     let shaped = |ty: &Type| match uniform {
         true => Type::new(ty.dtype, [] as [ir::Dim; 0]),
         false => ty.clone(),
     };
-    let types: Vec<Type> = types.into_iter().map(shaped).collect();
+    let types: Vec<Type> = types.iter().map(|ty| shaped(ty)).collect();
     let small = |ty: &Type| ty.elements().as_const().is_some_and(|n| n <= MAX_ELEMENTS);
-    if !types.iter().all(small) || !small(&shaped(&ty)) {
+    if !types.iter().all(small) || !small(&shaped(ty)) {
         return None;
     }
-    let literals = run(*op, &attrs, &types, &values)?;
     // A single value fills its shape; without elements there is none to write.
-    (!literals.is_empty()).then_some((ty, literals))
+    run(op, attrs, &types, values).filter(|literals| !literals.is_empty())
 }
 
 /// What the interpreter makes of an op over constants.

@@ -7,15 +7,18 @@
 mod analysis;
 mod convert;
 mod extract;
-mod fold;
+pub(crate) mod fold;
 mod node;
 mod search;
 
 pub use analysis::{Fact, Facts, Graph};
+pub(crate) use analysis::{first_of, site_of};
 pub use convert::{Source, restore};
 pub use extract::{Choice, Costs, extract};
+pub(crate) use fold::{NAME as FOLD_CONSTANTS, fold_constants};
+pub(crate) use node::split;
 pub use node::{Head, Node};
-pub use search::{Limits, Report, Stop};
+pub use search::{Limits, Report, Round, RuleGrowth, Stop};
 
 use ir::{Dims, Function};
 
@@ -44,4 +47,16 @@ pub fn optimize(
         ..found
     };
     (restore(function, &source, &choice), report)
+}
+
+/// The e-graph of a function after the search, which can say by which rules two nodes are equal.
+pub(crate) fn explained(
+    function: &Function,
+    dims: &Dims,
+    rules: &RuleSet,
+    limits: &Limits,
+) -> Source {
+    let mut source = Source::explained(function, dims);
+    source.graph = search::search(source.graph, rules, limits).egraph;
+    source
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use egg::{Rewrite, Runner, SimpleScheduler, StopReason};
+use egg::{Iteration, IterationData, Rewrite, Runner, SimpleScheduler, StopReason};
 
 use super::analysis::{Facts, Graph};
 use super::fold;
@@ -63,6 +63,8 @@ pub struct Report {
     pub fired: Vec<(String, usize)>,
     /// How many nodes each rule added, most first.
     pub grown: Vec<(String, usize)>,
+    /// Each round by itself.
+    pub rounds: Vec<Round>,
     /// Seconds that the function is thought to take as it came.
     pub cost_before: f64,
     /// Seconds that the function is thought to take as it was chosen.
@@ -76,13 +78,10 @@ impl fmt::Display for Report {
             "fn {}: {} nodes in {} classes after {} iterations, ",
             self.function, self.nodes, self.classes, self.iterations
         )?;
-        let limit = match self.stop {
-            Stop::Saturated => return f.write_str("saturated"),
-            Stop::Iterations => "iterations",
-            Stop::Nodes => "nodes",
-            Stop::Time => "time",
-        };
-        write!(f, "cut off by the limit on {limit}")?;
+        if self.stop == Stop::Saturated {
+            return f.write_str(self.stop.name());
+        }
+        write!(f, "cut off by the limit on {}", self.stop.name())?;
         match self.grown.first() {
             Some((rule, nodes)) => write!(f, "; {rule} grew most, by {nodes} nodes"),
             None => Ok(()),
@@ -90,12 +89,70 @@ impl fmt::Display for Report {
     }
 }
 
-/// Applies the rules, and constant folding.
-pub(super) fn search(graph: Graph, rules: &RuleSet, limits: &Limits) -> Runner<Node, Facts> {
-    let mut rewrites: Vec<Rewrite<Node, Facts>> = vec![fold::rewrite()];
+impl Stop {
+    /// Its name: `saturated`, or that of the limit.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stop::Saturated => "saturated",
+            Stop::Iterations => "iterations",
+            Stop::Nodes => "nodes",
+            Stop::Time => "time",
+        }
+    }
+}
+
+/// What a rule did in a round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleGrowth {
+    /// The rule.
+    pub rule: String,
+    /// How many times it told something new.
+    pub fired: usize,
+    /// How many nodes it added.
+    pub nodes: usize,
+}
+
+/// A round of applying every rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Round {
+    /// Nodes after it, attributes included.
+    pub nodes: usize,
+    /// Classes after it.
+    pub classes: usize,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// The rules that did something, in the order of their names.
+    pub rules: Vec<RuleGrowth>,
+}
+
+/// What is noted after each round.
+pub(super) struct Noted {
+    nodes: usize,
+    classes: usize,
+    /// How many nodes each rule has added so far.
+    growth: BTreeMap<String, usize>,
+}
+
+impl IterationData<Node, Facts> for Noted {
+    fn make(runner: &Search) -> Noted {
+        Noted {
+            nodes: runner.egraph.total_number_of_nodes(),
+            classes: runner.egraph.number_of_classes(),
+            growth: runner.egraph.analysis.growth.clone(),
+        }
+    }
+}
+
+/// A search.
+pub(super) type Search = Runner<Node, Facts, Noted>;
+
+/// Applies the rules.
+pub(super) fn search(graph: Graph, rules: &RuleSet, limits: &Limits) -> Search {
+    let mut rewrites: Vec<Rewrite<Node, Facts>> = Vec::new();
+    rewrites.extend(rules.folding().map(|_| fold::rewrite()));
     rewrites.extend(rules.rules().iter().map(rules::rewrite));
     // Every rule in every round: a scheduler that holds rules back would cut off in silence.
-    Runner::new(Facts::default())
+    Search::new(Facts::default())
         .with_egraph(graph)
         .with_scheduler(SimpleScheduler)
         .with_iter_limit(limits.iterations)
@@ -106,10 +163,11 @@ pub(super) fn search(graph: Graph, rules: &RuleSet, limits: &Limits) -> Runner<N
 
 impl Report {
     /// What a finished run tells; the function's costs are not known yet, and 0.
-    pub(super) fn new(function: &str, run: &Runner<Node, Facts>) -> Report {
+    pub(super) fn new(function: &str, run: &Search) -> Report {
+        let rounds = rounds(run);
         let mut fired: BTreeMap<String, usize> = BTreeMap::new();
-        for (rule, times) in run.iterations.iter().flat_map(|i| &i.applied) {
-            *fired.entry(rule.to_string()).or_default() += times;
+        for rule in rounds.iter().flat_map(|round| &round.rules) {
+            *fired.entry(rule.rule.clone()).or_default() += rule.fired;
         }
         let stop = match &run.stop_reason {
             Some(StopReason::Saturated) => Stop::Saturated,
@@ -126,10 +184,44 @@ impl Report {
             stop,
             fired: most_first(fired),
             grown: most_first(run.egraph.analysis.growth.clone()),
+            rounds,
             cost_before: 0.0,
             cost_after: 0.0,
         }
     }
+}
+
+/// What each round did, from what was noted after it and after the one before.
+fn rounds(run: &Search) -> Vec<Round> {
+    let mut before: BTreeMap<String, usize> = BTreeMap::new();
+    let round = |iteration: &Iteration<Noted>| {
+        let noted = &iteration.data;
+        let mut rules: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for (rule, times) in &iteration.applied {
+            rules.entry(rule.as_str()).or_default().0 = *times;
+        }
+        for (rule, nodes) in &noted.growth {
+            let had = before.get(rule).copied().unwrap_or(0);
+            if *nodes > had {
+                rules.entry(rule).or_default().1 = nodes - had;
+            }
+        }
+        let rules = rules.into_iter().filter(|(_, did)| *did != (0, 0));
+        let rules = rules.map(|(rule, (fired, nodes))| RuleGrowth {
+            rule: rule.into(),
+            fired,
+            nodes,
+        });
+        let round = Round {
+            nodes: noted.nodes,
+            classes: noted.classes,
+            seconds: iteration.total_time,
+            rules: rules.collect(),
+        };
+        before.clone_from(&noted.growth);
+        round
+    };
+    run.iterations.iter().map(round).collect()
 }
 
 fn most_first(counts: BTreeMap<String, usize>) -> Vec<(String, usize)> {

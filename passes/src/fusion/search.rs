@@ -123,7 +123,7 @@ impl<'f> Search<'f> {
     fn random(&self, seed: u64) -> Choice {
         let mut random = Rng::new(seed);
         let lot = |[read, inline]: &[bool; 2]| {
-            let heads = random.next() & 1 == 1;
+            let heads = random.bits() & 1 == 1;
             if *read && *inline { heads } else { *inline }
         };
         self.offered.iter().map(lot).collect()

@@ -1,11 +1,11 @@
 //! A rule as egg's rewrite.
 
-use egg::{Applier, ENodeOrVar, Id, Pattern, PatternAst, Rewrite, Subst, Symbol};
+use egg::{Applier, ENodeOrVar, Id, Language, Pattern, PatternAst, Rewrite, Subst, Symbol};
 use ir::Dims;
 
 use super::expr::{Expr, Thing};
 use super::rule::{Built, Rule, Scope, Term};
-use crate::algebra::{Fact, Facts, Graph, Node};
+use crate::algebra::{Fact, Facts, Graph, Node, first_of};
 
 /// The rewrite of a rule.
 pub(crate) fn rewrite(rule: &Rule) -> Rewrite<Node, Facts> {
@@ -76,18 +76,41 @@ impl Applier<Node, Facts> for Replace {
         let mut ast = PatternAst::default();
         replacement(&built, &mut ast);
         let before = graph.total_size();
-        let changed = match searched {
-            Some(left) => graph.union_instantiations(left, &ast, subst, name).1,
-            None => {
-                let made = graph.add_instantiation(&ast, subst);
-                graph.union(class, made)
+        // An explanation is of nodes: it tells of the left side, and is short where a class is one node.
+        let (from, subst) = match searched {
+            Some(left) if graph.are_explanations_enabled() => {
+                let mut firsts = Subst::default();
+                for i in 0..self.rule.vars.len() {
+                    if let Some(id) = subst.get(var(i)) {
+                        firsts.insert(var(i), first_of(graph, *id));
+                    }
+                }
+                (instantiate(graph, left, &firsts), firsts)
             }
+            _ => (class, subst.clone()),
         };
+        let to = instantiate(graph, &ast, &subst);
+        let changed = graph.union_trusted(from, to, name);
         let grown = graph.total_size() - before;
         let growth = &mut graph.analysis.growth;
         *growth.entry(self.rule.name.clone()).or_default() += grown;
         if changed { vec![class] } else { vec![] }
     }
+}
+
+/// The node of a pattern whose variables stand for these nodes.
+fn instantiate(graph: &mut Graph, ast: &PatternAst<Node>, subst: &Subst) -> Id {
+    let mut made: Vec<Id> = Vec::with_capacity(ast.len());
+    for part in ast {
+        made.push(match part {
+            ENodeOrVar::Var(var) => subst[*var],
+            ENodeOrVar::ENode(node) => {
+                let node = node.clone().map_children(|child| made[usize::from(child)]);
+                graph.add_uncanonical(node)
+            }
+        });
+    }
+    *made.last().expect("a pattern has a root")
 }
 
 fn replacement(built: &Built, ast: &mut PatternAst<Node>) -> Id {

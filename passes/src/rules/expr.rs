@@ -248,6 +248,10 @@ functions! {
     find(l Numbers, n Number) -> Number "where n stands in a list" {
         Dim::from(l.iter().position(|x| x == n)?)
     };
+    places(l Numbers, of Numbers) -> Numbers "where each of these stands in a list" {
+        let place = |n: &Dim| Some(Dim::from(l.iter().position(|x| x == n)?));
+        of.iter().map(place).collect::<Option<_>>()?
+    };
     has(l Numbers, n Number) -> Truth "whether n stands in a list" l.contains(n);
     join(a Numbers, b Numbers) -> Numbers "one list behind the other" [&a[..], b].concat();
     pick(l Numbers, at Numbers) -> Numbers "the elements of a list at these places" {

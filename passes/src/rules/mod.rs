@@ -10,6 +10,7 @@
 //! ```text
 //! rule    := name class ':' term '=>' term
 //!            ['where' ?var '=' expr, …] ['if' expr, …] ['for' name 'in' op, …]
+//!          | 'fold-constants' 'exact' ':' 'built-in'
 //! class   := 'exact' | 'reassoc' | 'rounds'
 //! term    := ?var | number | op '(' term, … ')' ['{' attribute '=' expr, … '}']
 //! ```
@@ -23,6 +24,7 @@
 //!   the symbols. Bindings are made first, in order; where one has no value the rule does not apply.
 //! - `for f in unary` makes a family: a rule for each op of class pointwise with one operand and no
 //!   attributes (`binary`: two), or for each op listed, with `f` standing for it.
+//! - `fold-constants exact: built-in` asks for constant folding, the one rule that no terms can state.
 //! - A rule keeps the type: where the replacement has another type than what it replaces, or breaks a
 //!   constraint of the IR, the rule does not apply. It speaks of runs that succeed: an index outside its
 //!   axis may go unnoticed if the element it names is not needed.
@@ -38,8 +40,10 @@ use std::path::Path;
 
 pub(crate) use apply::rewrite;
 pub use expr::{Expr, FUNCTIONS, Function, Kind, Relation, Thing};
+use parser::Line;
 pub use rule::{Built, Rule, RuleClass, Scope, Term, Var};
 
+use crate::algebra::fold;
 use crate::error::RulesError;
 
 /// The rules files that are shipped: name and text.
@@ -61,6 +65,23 @@ pub const SHIPPED: [(&str, &str); 5] = [
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuleSet {
     rules: Vec<Rule>,
+    folding: Option<Folding>,
+}
+
+/// Where a rules file asks for constant folding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folding {
+    /// The comment above it.
+    pub reason: String,
+    /// Where it is written, as `file:line`.
+    pub place: String,
+}
+
+impl Folding {
+    /// Its name, as that of a rule.
+    pub const NAME: &'static str = fold::NAME;
+    /// Its class.
+    pub const CLASS: RuleClass = RuleClass::Exact;
 }
 
 impl RuleSet {
@@ -78,23 +99,36 @@ impl RuleSet {
     pub fn parse(text: &str, file: &str) -> Result<RuleSet, RulesError> {
         let mut set = RuleSet::default();
         let mut reason: Vec<&str> = Vec::new();
-        for (number, line) in (1..).zip(text.lines()) {
+        let mut start = 0;
+        for (number, line) in (1..).zip(text.split_inclusive('\n')) {
             let line_text = line.trim();
+            let begin = start;
+            start += line.len();
             if let Some(comment) = line_text.strip_prefix("//") {
                 reason.push(comment.trim());
                 continue;
             }
             if !line_text.is_empty() {
-                let place = format!("{file}:{number}");
-                let rules = parser::line(line, &reason.join(" "), &place);
-                let rules = rules.map_err(|wrong| RulesError::Syntax {
+                let (place, why) = (format!("{file}:{number}"), reason.join(" "));
+                let read = parser::line(line.trim_end(), &why, &place);
+                let read = read.map_err(|wrong| RulesError::Syntax {
                     file: file.into(),
                     line: number,
                     column: line[..wrong.at].chars().count() + 1,
+                    span: begin + wrong.at..begin + wrong.at + wrong.length,
                     expected: wrong.expected,
                     found: wrong.found,
                 })?;
-                set.add(RuleSet { rules })?;
+                set.add(match read {
+                    Line::Rules(rules) => RuleSet {
+                        rules,
+                        folding: None,
+                    },
+                    Line::Folding => RuleSet {
+                        rules: vec![],
+                        folding: Some(Folding { reason: why, place }),
+                    },
+                })?;
             }
             reason.clear();
         }
@@ -122,6 +156,17 @@ impl RuleSet {
             }
             self.rules.push(rule);
         }
+        match (&self.folding, more.folding) {
+            (Some(first), Some(second)) => {
+                return Err(RulesError::Duplicate {
+                    name: Folding::NAME.into(),
+                    first: first.place.clone(),
+                    second: second.place,
+                });
+            }
+            (None, folding) => self.folding = folding,
+            (Some(_), None) => {}
+        }
         Ok(())
     }
 
@@ -136,7 +181,18 @@ impl RuleSet {
         self.filtered(|r| r.class == RuleClass::Exact)
     }
 
-    /// The rules, in order.
+    /// The same without constant folding.
+    pub fn without_folding(mut self) -> RuleSet {
+        self.folding = None;
+        self
+    }
+
+    /// Where constant folding is asked for, if it is.
+    pub fn folding(&self) -> Option<&Folding> {
+        self.folding.as_ref()
+    }
+
+    /// The rules, in order, constant folding aside.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }

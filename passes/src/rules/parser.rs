@@ -7,29 +7,53 @@ use ir::{Class, Op};
 use super::expr::{Expr, Kind, Thing};
 use super::lexer::{self, Kind as Is, Token};
 use super::rule::{Rule, RuleClass, Term, Var};
+use crate::algebra::fold;
 
 /// What is wrong with a line, at a byte offset.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub at: usize,
+    /// Bytes of what stands there.
+    pub length: usize,
     pub expected: String,
     pub found: String,
 }
+
+/// What stands for the sides of a rule that is built in.
+const BUILT_IN: &str = "built-in";
 
 /// Longest line, which bounds how deep terms nest.
 const MAX_TOKENS: usize = 2000;
 
 type Parsed<T> = Result<T, Wrong>;
 
-/// Reads a line: one rule, or a family's.
-pub(super) fn line(text: &str, reason: &str, place: &str) -> Parsed<Vec<Rule>> {
+/// What a line says.
+pub(super) enum Line {
+    /// One rule, or a family's.
+    Rules(Vec<Rule>),
+    /// That constants are folded.
+    Folding,
+}
+
+/// Reads a line.
+pub(super) fn line(text: &str, reason: &str, place: &str) -> Parsed<Line> {
     let tokens = lexer::tokens(text).map_err(|at| Wrong {
         at,
+        length: text[at..].chars().next().map_or(0, char::len_utf8),
         expected: "a token".into(),
         found: format!("'{}'", text[at..].chars().next().unwrap_or(' ')),
     })?;
     if let Some(token) = tokens.get(MAX_TOKENS) {
         return wrong(*token, &format!("a line of at most {MAX_TOKENS} tokens"));
+    }
+    if let [name, class, _, built_in, end] = tokens[..]
+        && built_in.text == BUILT_IN
+    {
+        return match (name.text, class.text, end.kind) {
+            (fold::NAME, "exact", Is::End) => Ok(Line::Folding),
+            (fold::NAME, _, _) => wrong(class, "exact, the class of what is built in"),
+            _ => wrong(name, &format!("{}, the one rule built in", fold::NAME)),
+        };
     }
     let head = Parser::new(&tokens, None).family()?;
     let members = head.map_or(vec![None], |(name, ops)| {
@@ -43,7 +67,7 @@ pub(super) fn line(text: &str, reason: &str, place: &str) -> Parsed<Vec<Rule>> {
         (rule.reason, rule.place) = (reason.into(), place.into());
         Ok(rule)
     });
-    rules.collect()
+    Ok(Line::Rules(rules.collect::<Parsed<_>>()?))
 }
 
 struct Parser<'t> {
@@ -206,6 +230,7 @@ impl<'t> Parser<'t> {
                 _ => {
                     return Err(Wrong {
                         at: var.at,
+                        length: var.name.len(),
                         expected: "a variable that the left side or 'where' binds".into(),
                         found: format!("'{}'", var.name),
                     });
@@ -265,6 +290,7 @@ impl<'t> Parser<'t> {
         match (var.kind, kind) {
             (Some(is), Some(wanted)) if is != wanted => Err(Wrong {
                 at: token.at,
+                length: token.text.len(),
                 expected: wanted.to_string(),
                 found: format!("'{}', {is}", token.text),
             }),
@@ -374,6 +400,7 @@ impl<'t> Parser<'t> {
 fn wrong<T>(token: Token, expected: &str) -> Parsed<T> {
     Err(Wrong {
         at: token.at,
+        length: token.text.len(),
         expected: expected.into(),
         found: match token.kind {
             Is::End => "the end of the line".into(),

@@ -140,16 +140,25 @@ impl Weights {
     ///
     /// [`Error::Memory`] when the system refuses the memory.
     pub fn copied(bytes: &[u8]) -> Result<Weights, Error> {
-        let copy = || {
-            let mut map = MmapMut::map_anon(bytes.len())?;
-            map.copy_from_slice(bytes);
+        Weights::filled(bytes.len(), |memory| memory.copy_from_slice(bytes))
+    }
+
+    /// So many bytes, zeros at first, that `fill` writes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] when the system refuses the memory.
+    pub fn filled(bytes: usize, fill: impl FnOnce(&mut [u8])) -> Result<Weights, Error> {
+        let filled = || {
+            let mut map = MmapMut::map_anon(bytes)?;
+            fill(&mut map);
             map.make_read_only()
         };
-        let map = copy().map_err(|source| Error::Memory {
-            bytes: bytes.len() as u64,
+        let map = filled().map_err(|source| Error::Memory {
+            bytes: bytes as u64,
             source,
         })?;
-        Weights::in_map(Arc::new(map), 0..bytes.len())
+        Weights::in_map(Arc::new(map), 0..bytes)
     }
 
     /// The data.

@@ -12,8 +12,9 @@ mod memory;
 mod workers;
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 pub use barrier::{Barrier, Broken};
 pub use code::Code;
@@ -35,6 +36,7 @@ struct Steps {
     memory: Memory,
     inputs: Vec<Region>,
     outputs: Vec<Region>,
+    states: Vec<Region>,
     calls: Vec<Call>,
     /// The arguments of all calls.
     args: Vec<Pointer>,
@@ -44,6 +46,10 @@ struct Steps {
     symbols: Vec<AtomicI64>,
     /// The first launch of the present step whose kernel met an index outside its axis; [`NONE`] if none has.
     outside: AtomicUsize,
+    /// Whether the present step is timed.
+    timed: AtomicBool,
+    /// Of the last timed step: when its first launch began, and when each launch had ended on every worker.
+    marks: Mutex<Vec<Instant>>,
     // What the pointers above point into, besides the memory.
     _code: Code,
     _weights: Weights,
@@ -112,6 +118,46 @@ impl Machine {
     pub fn output(&self, index: usize) -> &[u8] {
         // SAFETY: the region is of this memory, and kernels run within `step` only, which borrows `self` mutably.
         unsafe { self.steps.memory.bytes(self.steps.outputs[index]) }
+    }
+
+    /// What the next step finds as [`Program::states`]`[index]`: zeros, until a step or the caller changes it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such state.
+    pub fn state(&self, index: usize) -> &[u8] {
+        // SAFETY: the region is of this memory, and kernels run within `step` only, which borrows `self` mutably.
+        unsafe { self.steps.memory.bytes(self.steps.states[index]) }
+    }
+
+    /// [`Machine::state`], to be changed.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such state.
+    pub fn state_mut(&mut self, index: usize) -> &mut [u8] {
+        // SAFETY: the region is of this memory, and kernels run within `step` only, which borrows `self` mutably.
+        unsafe { self.steps.memory.bytes_mut(self.steps.states[index]) }
+    }
+
+    /// Runs a step as [`Machine::step`] does, and gives the seconds of each of [`Program::launches`]: from when all
+    /// workers had met before it to when all had met behind it, by the caller's clock.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Machine::step`].
+    ///
+    /// # Panics
+    ///
+    /// Where [`Machine::step`] does.
+    pub fn step_timed(&mut self, symbols: &[i64]) -> Result<Vec<f64>, Error> {
+        self.steps.timed.store(true, Ordering::Relaxed);
+        let done = self.step(symbols);
+        self.steps.timed.store(false, Ordering::Relaxed);
+        done?;
+        let marks = self.steps.marks();
+        let spans = marks.windows(2).map(|pair| pair[1] - pair[0]);
+        Ok(spans.map(|span| span.as_secs_f64()).collect())
     }
 
     /// Runs a step: every launch in order, with these values of [`Program::symbols`].
@@ -198,10 +244,13 @@ impl Steps {
                 .map(|s| Pointer(memory.pointer(*s)))
                 .collect(),
             outside: AtomicUsize::new(NONE),
+            timed: AtomicBool::new(false),
+            marks: Mutex::new(Vec::with_capacity(calls.len() + 1)),
             program,
             memory,
             inputs,
             outputs,
+            states,
             calls,
             args,
             _code: code,
@@ -211,24 +260,59 @@ impl Steps {
 
     /// One worker's part of a step.
     fn run(&self, worker: usize, workers: usize, barrier: &Barrier) -> Result<(), Broken> {
-        let scratch = self.scratch[worker].0;
-        // Nobody stores to the symbols while a step runs, and an atomic lies in memory as its value does.
-        let symbols = self.symbols.as_ptr().cast::<i64>();
-        for (launch, call) in self.calls.iter().enumerate() {
+        if self.timed.load(Ordering::Relaxed) {
+            return self.run_timed(worker, workers, barrier);
+        }
+        for launch in 0..self.calls.len() {
             if launch > 0 {
                 barrier.wait()?;
             }
-            let args = self.args[call.args.clone()].as_ptr().cast::<*mut u8>();
-            // SAFETY: whoever made the code promised that this kernel touches nothing but what it is given here, and
-            // the program was checked to give it nothing but its own memory, code and weights, all of which live in
-            // `self`. The barrier keeps it apart from the kernels before and after it.
-            let outside =
-                unsafe { (call.kernel)(args, symbols, scratch, worker as i64, workers as i64) };
-            if outside != 0 {
-                self.outside.fetch_min(launch, Ordering::Relaxed);
-            }
+            self.launch(launch, worker, workers);
         }
         Ok(())
+    }
+
+    /// [`Steps::run`] with a meeting behind the last launch too, while worker 0 notes when each meeting is over.
+    fn run_timed(&self, worker: usize, workers: usize, barrier: &Barrier) -> Result<(), Broken> {
+        let mut marks = (worker == 0).then(|| self.marks());
+        if let Some(marks) = &mut marks {
+            marks.clear();
+        }
+        let mut mark = || {
+            if let Some(marks) = &mut marks {
+                marks.push(Instant::now());
+            }
+        };
+        // The workers have just met to begin the step.
+        mark();
+        for launch in 0..self.calls.len() {
+            self.launch(launch, worker, workers);
+            barrier.wait()?;
+            mark();
+        }
+        Ok(())
+    }
+
+    /// One worker's part of a launch.
+    fn launch(&self, launch: usize, worker: usize, workers: usize) {
+        let call = &self.calls[launch];
+        let scratch = self.scratch[worker].0;
+        // Nobody stores to the symbols while a step runs, and an atomic lies in memory as its value does.
+        let symbols = self.symbols.as_ptr().cast::<i64>();
+        let args = self.args[call.args.clone()].as_ptr().cast::<*mut u8>();
+        // SAFETY: whoever made the code promised that this kernel touches nothing but what it is given here, and the
+        // program was checked to give it nothing but its own memory, code and weights, all of which live in `self`. The
+        // barrier keeps it apart from the kernels before and after it.
+        let outside =
+            unsafe { (call.kernel)(args, symbols, scratch, worker as i64, workers as i64) };
+        if outside != 0 {
+            self.outside.fetch_min(launch, Ordering::Relaxed);
+        }
+    }
+
+    /// The marks, which worker 0 alone uses during a step and the caller after it.
+    fn marks(&self) -> MutexGuard<'_, Vec<Instant>> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index_error(&self, launch: usize) -> Error {

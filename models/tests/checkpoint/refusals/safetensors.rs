@@ -186,13 +186,13 @@ pub const CASES: &[Case] = &[
         "a dtype is a number",
         Folder::single,
         |f| set(f, "dtype", json!(16)),
-        r#"/model.safetensors: tensor "model.norm.weight": found dtype 16, expected one of BF16, F16, F32, F64, I64"#,
+        r#"/model.safetensors: tensor "model.norm.weight": found dtype 16, expected one of BF16, F16, F32, F64, I32, I64, U8, BOOL"#,
     ),
     (
         "a dtype is unknown",
         Folder::single,
         |f| set(f, "dtype", json!("F8_E4M3")),
-        r#"/model.safetensors: tensor "model.norm.weight": found dtype "F8_E4M3", expected one of BF16, F16, F32, F64, I64"#,
+        r#"/model.safetensors: tensor "model.norm.weight": found dtype "F8_E4M3", expected one of BF16, F16, F32, F64, I32, I64, U8, BOOL"#,
     ),
     (
         "a shape is a number",

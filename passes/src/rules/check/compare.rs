@@ -43,8 +43,17 @@ pub(super) fn elements<F: Real>(x: &Tensor<F>) -> Vec<f64> {
     bools.iter().map(|b| f64::from(u8::from(*b))).collect()
 }
 
+/// How well two sides that agree do so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Agreement {
+    /// Whether every bit is the same.
+    pub same: bool,
+    /// The largest error of an element of the right side, of what its bound allows: at most 1.
+    pub worst: f64,
+}
+
 /// The first element whose bits differ, all NaNs being one.
-pub(super) fn bits(left: &Tensor<f32>, right: &Tensor<f32>) -> Result<(), Mismatch> {
+pub(super) fn bits(left: &Tensor<f32>, right: &Tensor<f32>) -> Result<Agreement, Mismatch> {
     for (element, (l, r)) in elements(left).into_iter().zip(elements(right)).enumerate() {
         let same = l.to_bits() == r.to_bits() || l.is_nan() && r.is_nan();
         if !same {
@@ -56,7 +65,10 @@ pub(super) fn bits(left: &Tensor<f32>, right: &Tensor<f32>) -> Result<(), Mismat
             });
         }
     }
-    Ok(())
+    Ok(Agreement {
+        same: true,
+        worst: 0.0,
+    })
 }
 
 /// The unit roundoff of f32.
@@ -75,10 +87,12 @@ pub(super) struct Runs {
 }
 
 /// The first element whose error passes the bound.
-pub(super) fn bounded(runs: &Runs) -> Result<(), Mismatch> {
+pub(super) fn bounded(runs: &Runs) -> Result<Agreement, Mismatch> {
+    let same = bits(&runs.left, &runs.right);
     if !matches!(runs.left.data, Data::Real(_)) {
-        return bits(&runs.left, &runs.right);
+        return same;
     }
+    let mut worst = 0f64;
     let (left, right) = (elements(&runs.left), elements(&runs.right));
     for (element, (l, r)) in left.into_iter().zip(right).enumerate() {
         let (truth, other) = (runs.truth[element], runs.other[element]);
@@ -104,6 +118,12 @@ pub(super) fn bounded(runs: &Runs) -> Result<(), Mismatch> {
         if wrong((r - truth).abs(), bound) {
             return Err(mismatch(l, r, bound));
         }
+        if bound > 0.0 {
+            worst = worst.max((r - truth).abs() / bound);
+        }
     }
-    Ok(())
+    Ok(Agreement {
+        same: same.is_ok(),
+        worst,
+    })
 }

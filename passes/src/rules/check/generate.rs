@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use ir::{AttrKind, Class, DType, Dim, Op, Type};
 
+use super::instance::has_few_elements;
 use super::random;
 use crate::random::Rng;
 use crate::rules::{Expr, Scope, Term, Thing};
@@ -66,6 +67,9 @@ impl Generator<'_> {
 
     /// Binds the variables of a term so that it is of this type; `None` if that did not succeed.
     pub fn term(&mut self, term: &Term, want: &Type) -> Option<()> {
+        if !has_few_elements(want) {
+            return None;
+        }
         let (op, operands, attrs) = match term {
             Term::Var(i) => return self.bind(*i, Thing::Value(want.clone())),
             Term::Op {
@@ -385,5 +389,33 @@ fn indices(thing: &Thing) -> Option<Vec<usize>> {
     match thing.to_attr(AttrKind::Axes)? {
         ir::Attr::Axes(axes) => Some(axes),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::RuleSet;
+
+    #[test]
+    fn a_type_too_large_to_run_is_drawn_no_values_for() {
+        let same = "const() {to = ?t, shape = ?s, values = ?v}";
+        let rules = RuleSet::parse(&format!("same exact: {same} => {same}"), "my.rules");
+        let rules = rules.unwrap_or_else(|e| panic!("{e}"));
+        let rule = &rules.rules()[0];
+        for seed in 0..16 {
+            let mut generator = Generator {
+                rng: &mut Rng::new(seed),
+                size: Size {
+                    rank: 2,
+                    dim: 2,
+                    long: false,
+                },
+                scope: vec![None; rule.vars.len()],
+                bounds: BTreeMap::new(),
+            };
+            let huge = Type::new(DType::F32, [1usize << 40]);
+            assert_eq!(generator.term(&rule.left, &huge), None);
+        }
     }
 }

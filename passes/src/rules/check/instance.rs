@@ -10,7 +10,7 @@ use ir::{
     Module, Place, Type,
 };
 
-use super::compare::{self, Mismatch, Runs, U};
+use super::compare::{self, Agreement, Mismatch, Runs, U};
 use super::generate::{Generator, Size};
 use super::random::{self, Mood};
 use crate::random::Rng;
@@ -31,7 +31,7 @@ pub(super) enum Attempt {
     /// No instance, or one that tells nothing.
     Rejected,
     /// Both sides agree.
-    Held,
+    Held(Agreement),
     /// Both sides differ.
     Failed(Box<Counterexample>),
 }
@@ -111,7 +111,8 @@ fn draw(rule: &Rule, rng: &mut Rng, size: Size) -> Option<Counterexample> {
     })
 }
 
-fn has_few_elements(ty: &Type) -> bool {
+/// Whether a tensor of this type is no larger than one may be.
+pub(super) fn has_few_elements(ty: &Type) -> bool {
     ty.elements().as_const().is_some_and(|n| n <= MAX_ELEMENTS)
 }
 
@@ -225,7 +226,7 @@ impl Counterexample {
             },
         };
         match compared {
-            Ok(()) => Attempt::Held,
+            Ok(agreement) => Attempt::Held(agreement),
             Err(mismatch) => {
                 self.mismatch = Some(mismatch);
                 Attempt::Failed(Box::new(self))

@@ -43,19 +43,23 @@ impl Default for Effort {
     fn default() -> Effort {
         Effort {
             instances: 128,
-            draws: 40_000,
+            draws: 100_000,
             seed: 1,
         }
     }
 }
 
 /// What a check that a rule passed amounts to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Checked {
     /// Instances, each with elements in its result, that held.
     pub instances: usize,
     /// Draws that this took.
     pub draws: usize,
+    /// Instances of which every bit was the same, as all are of an exact rule.
+    pub same: usize,
+    /// Of a rule that is not exact: the largest error of an element, as a share of what its bound allows.
+    pub worst: f64,
 }
 
 /// Why a rule does not pass.
@@ -102,20 +106,24 @@ const LARGE: Size = Size {
 /// Checks one rule.
 pub fn check(rule: &Rule, effort: &Effort) -> Result<Checked, Flaw> {
     let mut seeds = Rng::new(effort.seed);
-    let mut instances = 0;
+    let mut checked = Checked::default();
     for draws in 1..=effort.draws {
-        match attempt(rule, seeds.next(), LARGE) {
+        match attempt(rule, seeds.bits(), LARGE) {
             Attempt::Rejected => {}
-            Attempt::Held => instances += 1,
+            Attempt::Held(agreement) => {
+                checked.instances += 1;
+                checked.same += usize::from(agreement.same);
+                checked.worst = checked.worst.max(agreement.worst);
+            }
             Attempt::Failed(found) => return Err(Flaw::Counterexample(shrunk(rule, found))),
         }
-        if instances == effort.instances {
-            return Ok(Checked { instances, draws });
+        if checked.instances == effort.instances {
+            return Ok(Checked { draws, ..checked });
         }
     }
     Err(Flaw::Untested {
         rule: rule.name.clone(),
-        instances,
+        instances: checked.instances,
         draws: effort.draws,
     })
 }
@@ -140,7 +148,7 @@ fn shrunk(rule: &Rule, found: Box<Counterexample>) -> Box<Counterexample> {
         };
         let mut seeds = Rng::new(0);
         for _ in 0..400 {
-            if let Attempt::Failed(smaller) = attempt(rule, seeds.next(), size) {
+            if let Attempt::Failed(smaller) = attempt(rule, seeds.bits(), size) {
                 return Box::new(smaller.plain());
             }
         }

@@ -42,7 +42,7 @@ fn float(rng: &mut Rng, mood: Mood) -> f32 {
         }
         Mood::Plain => rng.pick(&[0.0, -0.0, 1.0, -1.0, 2.0, -3.0, 0.5]),
         Mood::Wild if rng.once_in(3) => rng.pick(&WILD),
-        Mood::Wild if rng.once_in(2) => f32::from_bits(rng.next() as u32),
+        Mood::Wild if rng.once_in(2) => f32::from_bits(rng.bits() as u32),
         Mood::Wild => rng.unit() * 4.0,
     }
 }
@@ -50,7 +50,7 @@ fn float(rng: &mut Rng, mood: Mood) -> f32 {
 fn int(rng: &mut Rng, mood: Mood) -> i32 {
     match mood {
         Mood::Wild if rng.once_in(2) => {
-            rng.pick(&[i32::MIN, i32::MAX, -1, 0, rng.clone().next() as i32])
+            rng.pick(&[i32::MIN, i32::MAX, -1, 0, rng.clone().bits() as i32])
         }
         _ => rng.below(13) as i32 - 4,
     }

@@ -65,6 +65,7 @@ impl Parser<'_> {
             found if found == kind => Ok(expr),
             found => Err(Wrong {
                 at: start.at,
+                length: start.text.len(),
                 expected: kind.to_string(),
                 found: found.to_string(),
             }),
