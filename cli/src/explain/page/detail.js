@@ -157,7 +157,7 @@ function time(kernel, planned) {
       row("predicted", figure(kernel, "predicted_s")),
       kernel.measured_s === null ? [] : [
         row("measured", [figure(kernel, "measured_s"), " ± ", figure(kernel, "spread_s")]),
-        row("measured over predicted", figure(kernel, "ratio")),
+        row("of predicted", figure(kernel, "ratio")),
       ],
       row("bound by", el("span", { class: `bound ${kernel.bound}`, "data-bound": kernel.bound }, kernel.bound)),
       row("bytes", figure(kernel, "bytes")),

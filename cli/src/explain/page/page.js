@@ -307,5 +307,5 @@ if (views.length > 0) {
   window.addEventListener("hashchange", follow);
   document.addEventListener("keydown", key);
   document.addEventListener("pointermove", hover);
-  document.addEventListener("pointerleave", () => (tip.hidden = true));
+  for (const away of ["pointerdown", "pointerleave"]) document.addEventListener(away, () => (tip.hidden = true));
 }
