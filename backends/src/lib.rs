@@ -14,8 +14,8 @@
 //!
 //! In the exact fidelity every kernel computes the bits that the interpreter computes: reductions in 16 lanes,
 //! functions by the definitions of [`ir::math`], nothing contracted. In the fast fidelity a dot may sum in
-//! another order, and one over bf16 weights rounds its other operand to bf16 where the CPU has products of
-//! bf16 pairs.
+//! another order, a softmax and what is summed with its weights are taken in one sweep, and a dot over bf16 weights
+//! rounds its other operand to bf16 where the CPU has products of bf16 pairs.
 
 mod error;
 pub mod llvm;
@@ -153,6 +153,7 @@ fn nest(module: &Module, index: usize, level: Level, fidelity: Fidelity) -> Nest
     let form = loops::Form {
         narrow_dots: fidelity == Fidelity::Fast && level == Level::V4,
         in_place: program::in_place(module, index),
+        any_order: fidelity == Fidelity::Fast,
     };
     loops::schedule(&module.functions[index], &module.dims, form)
 }

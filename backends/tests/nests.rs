@@ -63,7 +63,7 @@ nest project scratch 230400 {
 fn a_dot_over_bf16_weights_takes_rounded_rows_where_that_is_allowed() {
     let form = Form {
         narrow_dots: true,
-        in_place: false,
+        ..Form::default()
     };
     let fast = nests(PROJECTION, form);
     assert!(fast.contains("narrow %normed[tile 0, 96]"), "{fast}");
@@ -161,6 +161,108 @@ nest attend scratch 2114048 {
     );
 }
 
+/// As above, over keys up to each row's position and less than 64 behind it.
+fn masked() -> String {
+    let (before, after) = ATTENTION
+        .split_once("  %most:")
+        .expect("there is a maximum");
+    let mask = "
+  %key: i32[K] = iota() {length = K}
+  %keys: i32[R, K] = broadcast(%key) {shape = [R, K], axes = [1]}
+  %rows: i32[R, K] = broadcast(%at) {shape = [R, K], axes = [0]}
+  %behind: i32[R, K] = sub(%rows, %keys)
+  %window: i32[R, K] = const() {to = i32, shape = [R, K], values = [64.0]}
+  %past: bool[R, K] = le(%keys, %rows)
+  %near: bool[R, K] = lt(%behind, %window)
+  %both: bool[R, K] = and(%past, %near)
+  %seen: bool[4, R, K] = broadcast(%both) {shape = [4, R, K], axes = [1, 2]}
+  %never: f32[4, R, K] = const() {to = f32, shape = [4, R, K], values = [-inf]}
+  %kept: f32[4, R, K] = select(%seen, %scores, %never)
+";
+    let after = after
+        .replace("(%scores)", "(%kept)")
+        .replace("sub(%scores", "sub(%kept");
+    let text = format!("{before}{mask}  %most:{after}");
+    text.replace("%v: f32[K, 4, 64])", "%v: f32[K, 4, 64], %at: i32[R])")
+        .replace("attend(%q, %k, %v)", "attend(%q, %k, %v, %at)")
+}
+
+#[test]
+fn what_a_mask_leaves_out_is_neither_folded_nor_computed() {
+    assert_eq!(
+        nests(&masked(), Form::default()),
+        "\
+nest attend scratch 3162624 {
+  tile 0 of 4 by 1
+  dot %scores[tile 0, R, K] to 0 by [262144, 4096, 1] for k of axis 2 where k <= %at, %at - k <= 63
+  map %kept[tile 0, R, K] to 1048576 by [262144, 4096, 1] for k of axis 2 where k <= %at, %at - k <= 63
+  reduce %most[tile 0, R] to 2097152 by [64, 1] for k where k <= %at, %at - k <= 63
+  map %weights[tile 0, R, K] to 2097408 by [262144, 4096, 1] for k of axis 2 where k <= %at, %at - k <= 63
+  reduce %sum[tile 0, R] to 3145984 by [64, 1] for k where k <= %at, %at - k <= 63
+  dot %mixed[tile 0, R, 64] to 3146240 by [4096, 64, 1] for k where k <= %at, %at - k <= 63
+  map %out[tile 0, R, 64] to result 0
+}
+"
+    );
+}
+
+#[test]
+fn in_any_order_a_softmax_is_one_sweep_over_blocks_of_its_axis() {
+    let form = Form {
+        any_order: true,
+        ..Form::default()
+    };
+    assert_eq!(
+        nests(&masked(), form),
+        "\
+nest attend scratch 164864 {
+  tile 0 of 4 by 1
+  sweep 1 of K by 192 where k <= %at, %at - k <= 63 {
+    dot %scores[tile 0, R, tile 1] to 0 by [12288, 192, 1]
+    map %kept[tile 0, R, tile 1] to 49152 by [12288, 192, 1]
+    reduce %most[tile 0, R] to 98816 by [64, 1]
+    map %weights[tile 0, R, tile 1] to 99072 by [12288, 192, 1]
+    reduce %sum[tile 0, R] to 148224 by [64, 1]
+    dot %mixed[tile 0, R, 64] to 148480 by [4096, 64, 1]
+  }
+  map %out[tile 0, R, 64] to result 0
+}
+"
+    );
+}
+
+/// What a sweep cannot have: weights that are kept, or that are made into something else than sums.
+#[test]
+fn weights_that_are_needed_as_such_are_not_swept() {
+    let form = Form {
+        any_order: true,
+        ..Form::default()
+    };
+    let swept = |text: &str| nests(text, form).contains("sweep");
+    assert!(swept(ATTENTION));
+    let returned = ATTENTION
+        .replace(
+            "  return %out\n}\n\nstep",
+            "  return %out, %weights\n}\n\nstep",
+        )
+        .replace(
+            "  %out: f32[4, R, 64] = attend",
+            "  %out: f32[4, R, 64], %w: f32[4, R, K] = attend",
+        );
+    assert!(!swept(&returned));
+    let divided = ATTENTION
+        .replace("dot(%weights, %v)", "dot(%shares, %v)")
+        .replace(
+            "  %mixed:",
+            "  %total: f32[4, R, K] = broadcast(%sum) {shape = [4, R, K], axes = [0, 1]}
+  %shares: f32[4, R, K] = div(%weights, %total)
+  %mixed:",
+        );
+    assert!(!swept(&divided));
+    let short = ATTENTION.replace("dim K in 1..4096", "dim K in 1..192");
+    assert!(!swept(&short));
+}
+
 /// Rows are put in order, so a kernel that puts is not cut along them.
 const PUT: &str = "
 module keep
@@ -184,8 +286,8 @@ step(%slots: i32[R], %at: i32[R], %rows: f32[R, 4, 16]) {
 #[test]
 fn rows_that_are_put_are_not_shared_between_workers() {
     let form = Form {
-        narrow_dots: false,
         in_place: true,
+        ..Form::default()
     };
     assert_eq!(
         nests(PUT, form),

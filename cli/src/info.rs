@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ir::DType;
 use models::{Checkpoint, Config, LayerKind};
+use passes::pipeline::PlanOptions;
 use runtime::Buffer;
 
 use crate::backend::{Fidelity, context, exact_shape};
@@ -118,7 +119,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
     table::print(&mut out, &rows)?;
 
     let passes = Passes {
-        machine: planned_for(args.machine.machine()?.as_ref()),
+        kernels: PlanOptions {
+            machine: planned_for(args.machine.machine()?.as_ref()),
+            ..PlanOptions::default()
+        },
         ..Passes::default()
     };
     let options = &args.options;

@@ -85,6 +85,7 @@ fn of_module(args: &Args, module: &Module) -> Result<String, Error> {
         Stage::Graph => {
             let because = "no passes run before stage graph, give --until algebra or plan";
             args.passes.options().refuse(because)?;
+            args.passes.machine()?;
             Ok(ir::text::print(module))
         }
         Stage::Algebra => {

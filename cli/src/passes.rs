@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ir::Module;
 use passes::algebra::{Limits, Report, Stop};
-use passes::fusion::{Extract, Fused, Machine};
+use passes::fusion::{self, Extract, Fused, Machine};
 use passes::pipeline::{self, Options, PlanOptions};
 use passes::plan::Plan;
 
@@ -47,6 +47,10 @@ pub struct PassOptions {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     search_time: Option<Duration>,
 
+    /// Most choices of kernels whose cost is found in a function [default: 5000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    tries: Option<u32>,
+
     /// Write to FILE, as JSON, how the e-graph of each function grew by round and rule
     #[arg(long, value_name = "FILE", conflicts_with = "plan")]
     growth: Option<PathBuf>,
@@ -63,10 +67,8 @@ pub struct Passes {
     pub rules: RuleSources,
     /// How far a search may go, in each function.
     pub limits: Limits,
-    /// How kernels are chosen.
-    pub extract: Extract,
-    /// The machine planned for.
-    pub machine: Machine,
+    /// How kernels are chosen, and for which machine.
+    pub kernels: PlanOptions,
     /// The plan whose kernels are taken.
     pub plan: Option<Source>,
     /// Where the growth of the e-graphs is written.
@@ -140,8 +142,11 @@ impl PassOptions {
                 nodes: self.nodes.map_or(default.nodes, |n| n as usize),
                 time: self.search_time.unwrap_or(default.time),
             },
-            extract: self.extract.unwrap_or_default(),
-            machine,
+            kernels: PlanOptions {
+                extract: self.extract.unwrap_or_default(),
+                tries: self.tries.map_or(fusion::TRIES, |n| n as usize),
+                machine,
+            },
             plan: self.plan.as_deref().map(Source::read).transpose()?,
             growth: self.growth.clone(),
         })
@@ -165,6 +170,7 @@ impl PassOptions {
             ("--iterations", self.iterations.is_some()),
             ("--nodes", self.nodes.is_some()),
             ("--search-time", self.search_time.is_some()),
+            ("--tries", self.tries.is_some()),
             ("--growth", self.growth.is_some()),
             ("--plan", self.plan.is_some()),
         ];
@@ -239,11 +245,7 @@ impl Passes {
             return self.given(source, module, fidelity);
         }
         let (module, algebra) = self.algebra(module, fidelity)?;
-        let options = PlanOptions {
-            extract: self.extract,
-            machine: self.machine.clone(),
-        };
-        let (plan, fused) = pipeline::plan(&module, &options);
+        let (plan, fused) = pipeline::plan(&module, &self.kernels);
         Ok(Planned {
             algebra,
             fused,

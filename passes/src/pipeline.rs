@@ -81,12 +81,24 @@ pub fn algebra(module: &Module, options: &Options) -> (Module, Vec<Report>) {
 }
 
 /// What planning is told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlanOptions {
     /// How the choice between reading and computing in place is made.
     pub extract: Extract,
     /// The machine planned for.
     pub machine: Machine,
+    /// The most choices whose cost is found in each function.
+    pub tries: usize,
+}
+
+impl Default for PlanOptions {
+    fn default() -> PlanOptions {
+        PlanOptions {
+            extract: Extract::default(),
+            machine: Machine::default(),
+            tries: fusion::TRIES,
+        }
+    }
 }
 
 /// From algebra to the Plan: every function becomes kernels, with buffers; the module stays as it is. One
@@ -101,8 +113,12 @@ pub fn plan(module: &Module, options: &PlanOptions) -> (Plan, Vec<Fused>) {
     };
     let mut reports = Vec::new();
     for (index, function) in module.functions.iter().enumerate() {
-        let PlanOptions { extract, machine } = options;
-        let (kernels, report) = fusion::fuse(function, &module.dims, machine, *extract);
+        let PlanOptions {
+            extract,
+            machine,
+            tries,
+        } = options;
+        let (kernels, report) = fusion::fuse(function, &module.dims, machine, *extract, *tries);
         let buffers: Buffers = buffers::plan(module, index, &kernels);
         plan.functions.push(FunctionPlan { kernels, buffers });
         reports.push(report);

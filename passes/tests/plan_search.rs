@@ -7,7 +7,7 @@ use ir::{
     Attr, Bindings, Call, DType, Dim, Dims, Expr, FunctionBuilder, FunctionId, Local, LocalId,
     Module, Op, Place, Step, Type,
 };
-use lapidary_passes::fusion::{Extract, Machine, Search, fuse};
+use lapidary_passes::fusion::{Extract, Machine, Search, TRIES, fuse};
 use lapidary_passes::pipeline::{self, PlanOptions};
 use lapidary_passes::plan;
 use proptest::prelude::*;
@@ -119,9 +119,15 @@ fn near_brute_force(choices: RangeInclusive<usize>, cases: usize) -> usize {
             let choice: Vec<bool> = (0..choices).map(|i| bits >> i & 1 == 1).collect();
             least = least.min(search.cost(&choice, machine.recompute));
         }
-        let found = fuse(function, &dims, &machine, Extract::Search).1.cost;
-        let greedy = fuse(function, &dims, &machine, Extract::Greedy).1.cost;
-        let worst = fuse(function, &dims, &machine, Extract::Worst).1.cost;
+        let found = fuse(function, &dims, &machine, Extract::Search, TRIES)
+            .1
+            .cost;
+        let greedy = fuse(function, &dims, &machine, Extract::Greedy, TRIES)
+            .1
+            .cost;
+        let worst = fuse(function, &dims, &machine, Extract::Worst, TRIES)
+            .1
+            .cost;
         assert!(found <= greedy && found <= worst);
         found <= least * 1.01
     });

@@ -7,15 +7,28 @@
 //! (the `parts` module); where no relation is known a tile needs all of the value, so a nest may do work again but is
 //! never wrong.
 //!
+//! A stage that folds an axis goes only through the elements that a mask lets count, and what is computed for it
+//! alone only through these (the `support` and `bound` modules).
+//!
+//! Where sums may be taken in any order, a softmax and what is summed with its weights become one [`Sweep`] over blocks
+//! of their axis.
+//!
 //! The nest is the same for every target that runs a tile on one worker with memory of its own.
 
+mod bound;
+mod layout;
 mod parts;
 mod schedule;
+mod support;
+mod sweep;
 
+pub use bound::folded;
 pub use parts::{Group, Part, groups};
 pub use schedule::{Form, schedule};
+pub use support::{Limit, Linear, Term};
 
 use std::fmt;
+use std::ops::Range;
 
 use ir::{Attr, Def, Dim, Function, Op, ValueId};
 
@@ -26,6 +39,8 @@ pub struct Nest {
     pub tiles: Vec<Tile>,
     /// What is computed for a tile, in order; by level, the lowest first.
     pub stages: Vec<Stage>,
+    /// What of it is computed block by block.
+    pub sweep: Option<Sweep>,
     /// Bytes of scratch memory that a worker needs.
     pub scratch: u64,
 }
@@ -39,6 +54,51 @@ pub struct Tile {
     pub size: i64,
 }
 
+impl Nest {
+    /// An axis that parts name: one along which the work is cut, or behind these the one that is swept.
+    ///
+    /// # Panics
+    /// If it has no such axis.
+    pub fn tile(&self, axis: usize) -> &Tile {
+        let swept = self.sweep.iter().map(|sweep| &sweep.tile);
+        let found = self.tiles.iter().chain(swept).nth(axis);
+        found.expect("parts are of the nest's own axes")
+    }
+}
+
+/// An axis that a worker goes through itself, block after block, for every tile.
+///
+/// The stages inside are run for a block at a time. Of these, a maximum and sums fold the axis: they carry what they
+/// made of the blocks before. The sums are of weights relative to the maximum so far, so whenever a block raises
+/// it, they are multiplied by what the weights of all blocks before have to be multiplied by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sweep {
+    /// The axis, and the elements of a block.
+    pub tile: Tile,
+    /// The stages inside.
+    pub stages: Range<usize>,
+    /// Limits of the axis, by the axes of the maximum.
+    pub limits: Vec<Limit>,
+    /// The maximum.
+    pub most: ValueId,
+    /// Where what stands for the maximum inside lies, shaped as it is: the lowest finite number where the
+    /// maximum is -inf, so that what is masked weighs 0 in any block.
+    pub shift: Home,
+    /// Where the factor for the sums lies, shaped as the maximum.
+    pub decay: Home,
+    /// The sums.
+    pub sums: Vec<Sum>,
+}
+
+/// A sum of a softmax's weights, or of their products.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sum {
+    /// The reduction or dot.
+    pub value: ValueId,
+    /// For each axis of the maximum, the sum's.
+    pub axes: Vec<usize>,
+}
+
 /// A value computed into memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stage {
@@ -49,12 +109,34 @@ pub struct Stage {
     /// The part of each axis that a tile needs: all of it, or what belongs to the tile. Of a `put`, the
     /// parts of the rows that are put.
     pub parts: Vec<Option<Part>>,
+    /// Axes that it goes through only between limits.
+    pub bounds: Vec<Bound>,
     /// Where it goes.
     pub to: Home,
     /// How many tile axes, from the outermost, it depends on: it is computed again when one of them moves.
     pub level: usize,
     /// Whether only the first tile along the axes that it does not depend on computes it.
     pub once: bool,
+}
+
+/// An axis of which a stage takes only the elements within limits: for all indices along the other axes that
+/// belong to the tile, from the first element to the last that some of these let count, in whole vectors of 16;
+/// where none counts, the first vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bound {
+    /// The axis.
+    pub along: Along,
+    /// The limits, by the axes of the stage's value.
+    pub limits: Vec<Limit>,
+}
+
+/// An axis that a stage goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Along {
+    /// One of its value.
+    Axis(usize),
+    /// The one that it folds.
+    Folded,
 }
 
 /// How a stage computes its value.
@@ -89,6 +171,14 @@ pub enum Home {
         /// Elements from one index to the next, of each axis.
         strides: Vec<i64>,
     },
+}
+
+impl Home {
+    /// Scratch memory where no place is given yet.
+    const SCRATCH: Home = Home::Scratch {
+        offset: 0,
+        strides: Vec::new(),
+    };
 }
 
 /// A value's op, attributes and operands; none for a parameter.
@@ -143,7 +233,22 @@ impl fmt::Display for Shown<'_> {
         for (i, tile) in nest.tiles.iter().enumerate() {
             writeln!(f, "  tile {i} of {} by {}", tile.extent, tile.size)?;
         }
-        for stage in &nest.stages {
+        for (i, stage) in nest.stages.iter().enumerate() {
+            if let Some(sweep) = nest.sweep.as_ref().filter(|sweep| sweep.stages.start == i) {
+                write!(
+                    f,
+                    "  sweep {} of {} by {}",
+                    nest.tiles.len(),
+                    sweep.tile.extent,
+                    sweep.tile.size
+                )?;
+                write_limits(f, function, &sweep.limits)?;
+                writeln!(f, " {{")?;
+            }
+            let swept = nest
+                .sweep
+                .as_ref()
+                .is_some_and(|sweep| sweep.stages.contains(&i));
             let value = &function.values[stage.value.0];
             let work = match stage.work {
                 Work::Map => "map",
@@ -156,7 +261,8 @@ impl fmt::Display for Shown<'_> {
             };
             write!(
                 f,
-                "  {}{work} %{}[",
+                "  {}{}{work} %{}[",
+                if swept { "  " } else { "" },
                 if stage.once { "once " } else { "" },
                 value.name
             )?;
@@ -173,10 +279,57 @@ impl fmt::Display for Shown<'_> {
                 }
             }
             match &stage.to {
-                Home::Result(i) => writeln!(f, "] to result {i}")?,
-                Home::Scratch { offset, strides } => writeln!(f, "] to {offset} by {strides:?}")?,
+                Home::Result(i) => write!(f, "] to result {i}")?,
+                Home::Scratch { offset, strides } => write!(f, "] to {offset} by {strides:?}")?,
+            }
+            for Bound { along, limits } in &stage.bounds {
+                match along {
+                    Along::Axis(axis) => write!(f, " for k of axis {axis}")?,
+                    Along::Folded => write!(f, " for k")?,
+                }
+                write_limits(f, function, limits)?;
+            }
+            writeln!(f)?;
+            if nest
+                .sweep
+                .as_ref()
+                .is_some_and(|sweep| sweep.stages.end == i + 1)
+            {
+                writeln!(f, "  }}")?;
             }
         }
         writeln!(f, "}}")
     }
+}
+
+/// Limits, as what holds of the index `k`.
+fn write_limits(f: &mut fmt::Formatter<'_>, function: &Function, limits: &[Limit]) -> fmt::Result {
+    for (i, Limit { low, high }) in limits.iter().enumerate() {
+        write!(f, "{}", if i == 0 { " where " } else { ", " })?;
+        write_linear(f, function, low)?;
+        write!(f, " <= ")?;
+        write_linear(f, function, high)?;
+    }
+    Ok(())
+}
+
+fn write_linear(f: &mut fmt::Formatter<'_>, function: &Function, sum: &Linear) -> fmt::Result {
+    let name = |term: &Term| format!("%{}", function.values[term.value.0].name);
+    let terms = sum.terms.iter().map(|term| (term.plus, name(term)));
+    let index = (sum.along != 0).then(|| (sum.along > 0, "k".into()));
+    let known = sum.constant;
+    let mut summands: Vec<(bool, String)> = terms.chain(index).collect();
+    if known != 0 || summands.is_empty() {
+        summands.push((known >= 0, known.abs().to_string()));
+    }
+    for (i, (plus, summand)) in summands.iter().enumerate() {
+        match (i, plus) {
+            (0, true) => {}
+            (0, false) => write!(f, "-")?,
+            (_, true) => write!(f, " + ")?,
+            (_, false) => write!(f, " - ")?,
+        }
+        write!(f, "{summand}")?;
+    }
+    Ok(())
 }

@@ -123,7 +123,7 @@ fn through_reshape(from: &[Dim], to: &[Dim], at: usize, part: Part) -> Option<(u
 }
 
 /// Axes of an operand and of the result along which the same index means the same element.
-fn same_axes(function: &Function, value: ValueId, operand: usize) -> Vec<(usize, usize)> {
+pub fn same_axes(function: &Function, value: ValueId, operand: usize) -> Vec<(usize, usize)> {
     let Some((kind, attrs, operands)) = op(function, value) else {
         return vec![];
     };

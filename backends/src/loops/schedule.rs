@@ -4,7 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use ir::{Class, DType, Dim, Dims, Function, Op, ValueId};
 
+use super::bound::bound;
+use super::layout::layout;
 use super::parts::{backward, forward, gcd, lcm};
+use super::sweep::sweep;
 use super::{Home, Nest, Part, Stage, Tile, Work, axes, free, op, space};
 
 /// Bytes of weights that a tile of a dot reads: they stay in a core's second-level cache while the rows pass.
@@ -17,8 +20,6 @@ const UNIT: i64 = 24;
 const TILES: i64 = 8;
 /// Rows of a dot's tile.
 const ROWS: i64 = 256;
-/// Alignment of what lies in scratch memory, in bytes.
-const ALIGN: u64 = 64;
 
 /// What kind of code a nest is made for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Form {
     pub narrow_dots: bool,
     /// Whether every `put` of the kernel writes into the memory of its state.
     pub in_place: bool,
+    /// Whether sums may be taken in any order.
+    pub any_order: bool,
 }
 
 /// The nest of a kernel, given as a function whose parameters it reads and whose results it writes.
@@ -41,10 +44,15 @@ pub fn schedule(function: &Function, dims: &Dims, form: Form) -> Nest {
         tiles: Vec::new(),
         own: HashMap::new(),
         narrowed: BTreeSet::new(),
-        scratch: 0,
     };
     scheduler.cut();
-    scheduler.stages()
+    let mut nest = scheduler.stages();
+    bound(&mut nest, function, dims);
+    if form.any_order {
+        sweep(&mut nest, function, dims);
+    }
+    layout(&mut nest, function, dims);
+    nest
 }
 
 struct Scheduler<'f> {
@@ -56,7 +64,6 @@ struct Scheduler<'f> {
     own: HashMap<ValueId, Vec<Option<Part>>>,
     /// What dots of bf16 pairs take, rounded.
     narrowed: BTreeSet<ValueId>,
-    scratch: u64,
 }
 
 impl Scheduler<'_> {
@@ -394,32 +401,6 @@ impl Scheduler<'_> {
             && last(b, 3)
     }
 
-    /// Places for the part of a value that a tile needs, as elements of so many bytes.
-    fn place(&mut self, value: ValueId, parts: &[Option<Part>], bytes: u64) -> Home {
-        let dims = space(self.function, value);
-        let lengths = parts.iter().zip(dims).map(|(part, dim)| {
-            let all = self.most(dim);
-            part.map_or(all, |p| {
-                let tile = &self.tiles[p.tile];
-                let size = tile.size.min(round_up(self.most(&tile.extent), p.of));
-                (size / p.of * p.per).min(all)
-            })
-        });
-        let mut lengths: Vec<i64> = lengths.collect();
-        if let Some(last) = lengths.last_mut() {
-            // Whole vectors, so that rows begin aligned.
-            *last = round_up(*last, 32);
-        }
-        let mut strides = vec![1; lengths.len()];
-        for i in (1..lengths.len()).rev() {
-            strides[i - 1] = strides[i] * lengths[i];
-        }
-        let elements: i64 = lengths.iter().product();
-        let offset = self.scratch;
-        self.scratch += (elements.max(1) as u64 * bytes).next_multiple_of(ALIGN);
-        Home::Scratch { offset, strides }
-    }
-
     fn level(&self, parts: &[Option<Part>]) -> usize {
         let deepest = parts.iter().flatten().map(|p| p.tile + 1).max();
         deepest.unwrap_or(0)
@@ -442,8 +423,9 @@ impl Scheduler<'_> {
                 let parts = needed[&value].clone();
                 stages.push(Stage {
                     value,
+                    bounds: vec![],
                     work: Work::Narrow,
-                    to: self.place(value, &parts, 2),
+                    to: Home::SCRATCH,
                     level: self.level(&parts),
                     once: false,
                     parts,
@@ -454,7 +436,8 @@ impl Scheduler<'_> {
         Nest {
             tiles: self.tiles,
             stages,
-            scratch: self.scratch,
+            sweep: None,
+            scratch: 0,
         }
     }
 
@@ -489,16 +472,14 @@ impl Scheduler<'_> {
         };
         let to = match direct {
             Some(result) => Home::Result(result),
-            None => {
-                let bytes = function.values[value.0].ty.dtype.block_bytes() as u64;
-                self.place(value, &computed, bytes)
-            }
+            None => Home::SCRATCH,
         };
         let level = self.level(&computed);
         stages.push(Stage {
             value,
             work,
             parts: computed,
+            bounds: vec![],
             to,
             level,
             once: direct.is_some() && level < count,
@@ -509,6 +490,7 @@ impl Scheduler<'_> {
                 value,
                 work: Work::Copy,
                 parts: own,
+                bounds: vec![],
                 to: Home::Result(result),
                 level,
                 once: level < count,

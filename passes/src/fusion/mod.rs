@@ -31,6 +31,8 @@ pub struct Fused {
     pub kernels: usize,
     /// Choices whose cost was found.
     pub tried: usize,
+    /// Whether the search ended because it had tried as many as it may.
+    pub cut_off: bool,
     /// Seconds that the kernels are foreseen to take.
     pub cost: f64,
 }
@@ -41,11 +43,18 @@ impl fmt::Display for Fused {
             f,
             "fn {}: {} kernels, {} uses, {} choices tried, {:.3e} s",
             self.function, self.kernels, self.uses, self.tried, self.cost
-        )
+        )?;
+        match self.cut_off {
+            true => f.write_str(", cut off by the limit on choices tried"),
+            false => Ok(()),
+        }
     }
 }
 
-/// The kernels of a function, and how they were found.
+/// How many choices a search costs in a function unless told otherwise: twice what a layer of Gemma 2 takes.
+pub const TRIES: usize = 5000;
+
+/// The kernels of a function, and how they were found, costing no more than so many choices.
 ///
 /// # Panics
 /// If the function does not verify.
@@ -54,10 +63,12 @@ pub fn fuse(
     dims: &Dims,
     machine: &Machine,
     extract: Extract,
+    tries: usize,
 ) -> (Vec<Kernel>, Fused) {
-    let mut search = Search::new(function, dims, machine);
+    let mut search = Search::new(function, dims, machine).limited(tries);
     let (choice, most) = search.extract(extract);
     let groups = search.kernels(&choice, most);
+    let cut_off = search.is_cut_off();
     let cost = search.cost(&choice, most);
     let kernels = groups.iter().map(|group| {
         let outputs: Vec<ValueId> = group.outputs.iter().map(ValueId).collect();
@@ -77,6 +88,7 @@ pub fn fuse(
         uses: search.regions().edges.len(),
         kernels: kernels.len(),
         tried: search.tried(),
+        cut_off,
         cost,
     };
     (kernels, report)

@@ -35,6 +35,8 @@ pub struct Search<'f> {
     machine: &'f Machine,
     /// What the e-graph offers at each use: to read, to compute in place; and for shared rows both.
     offered: Vec<[bool; 2]>,
+    /// How many choices a search for the cheapest or the dearest may cost.
+    tries: usize,
     tried: usize,
 }
 
@@ -48,8 +50,19 @@ impl<'f> Search<'f> {
             regions,
             machine,
             offered,
+            tries: usize::MAX,
             tried: 0,
         }
+    }
+
+    /// The search that costs no more than so many choices, then takes the best so far.
+    pub fn limited(self, tries: usize) -> Search<'f> {
+        Search { tries, ..self }
+    }
+
+    /// Whether it may cost no more choices.
+    pub fn is_cut_off(&self) -> bool {
+        self.tried >= self.tries
     }
 
     /// The function's values and uses.
@@ -168,7 +181,7 @@ impl<'f> Search<'f> {
             pairs.extend((a + 1..moves.len()).filter(meet).map(|b| (a, b)));
         }
         let mut at = 0;
-        while at < pairs.len() {
+        while at < pairs.len() && !self.is_cut_off() {
             let (a, b) = pairs[at];
             at += 1;
             for (first, second) in [(true, true), (true, false), (false, true), (false, false)] {
@@ -194,7 +207,7 @@ impl<'f> Search<'f> {
         let moves = self.moves(choice.len());
         let mut cost = self.cost(&choice, most) * sign;
         let mut work: VecDeque<usize> = (0..moves.len()).collect();
-        while let Some(at) = work.pop_front() {
+        while let Some(at) = work.pop_front().filter(|_| !self.is_cut_off()) {
             let uses = &moves[at];
             let values = if uses.len() > 1 {
                 &[true, false][..]

@@ -26,7 +26,7 @@ impl<'c> Kernel<'_, '_, 'c> {
     /// A dot by vectors along the last axis of its columns.
     pub fn dot_by_columns(
         &mut self,
-        dot: &Dot,
+        dot: &Dot<'_, 'c>,
         at: &At<'c>,
         rows: &[Extent<'c>],
         columns: Extent<'c>,
@@ -36,7 +36,7 @@ impl<'c> Kernel<'_, '_, 'c> {
         if let (false, Some(vectors)) = (self.shared.ordered, vectors) {
             return self.unordered(dot, at, rows, columns, vectors, home);
         }
-        let long = dot.total.as_const().is_none_or(|n| n > PIECE);
+        let long = dot.total.length.is_none_or(|n| n > PIECE);
         let kept = columns.length.filter(|n| long && *n <= KEPT);
         self.steps(rows.first(), 1, &mut |kernel, rows| {
             let at = at.with_row(rows[0]);
@@ -48,27 +48,26 @@ impl<'c> Kernel<'_, '_, 'c> {
     }
 
     /// One row, with whole sums for a vector of columns at a time.
-    fn at_once(&mut self, dot: &Dot, at: &At<'c>, columns: Extent<'c>, home: &Memory<'c>) {
-        let total = self.dim(&dot.total);
-        let ends = [self.flow.i64(0), total];
+    fn at_once(&mut self, dot: &Dot<'_, 'c>, at: &At<'c>, columns: Extent<'c>, home: &Memory<'c>) {
+        let ends = [dot.total.low, dot.total.high];
         let zero = self.zeros();
         self.vectors(columns, &mut |kernel, column| {
             let at = at.with_column(Some(column));
             let sums = kernel.lanes_between(dot, &at, ends, &[zero; LANES as usize]);
-            kernel.combine_columns(&at, sums, home);
+            kernel.combine_columns(dot, &at, sums, home);
         });
     }
 
     /// One row, piece by piece of the sums.
     fn by_pieces(
         &mut self,
-        dot: &Dot,
+        dot: &Dot<'_, 'c>,
         at: &At<'c>,
         columns: Extent<'c>,
         length: i64,
         home: &Memory<'c>,
     ) {
-        let total = self.dim(&dot.total);
+        let Extent { low, high, .. } = dot.total;
         let kept = self.kept(columns, length);
         let zero = self.zeros();
         self.vectors(columns, &mut |kernel, column| {
@@ -76,11 +75,11 @@ impl<'c> Kernel<'_, '_, 'c> {
                 kernel.flow.store(&kept, offset, zero);
             }
         });
-        let pieces = self.flow.begin_loop([self.flow.i64(0), total], PIECE, &[]);
+        let pieces = self.flow.begin_loop([low, high], PIECE, &[]);
         let piece = self.flow.i64(PIECE).into();
         let end = self.flow.int_add(pieces.index.into(), piece);
-        let over = self.flow.int_compare(IntPredicate::SGT, end, total.into());
-        let end = self.flow.pick(over, total.into(), end).into_int_value();
+        let over = self.flow.int_compare(IntPredicate::SGT, end, high.into());
+        let end = self.flow.pick(over, high.into(), end).into_int_value();
         let ends = [pieces.index, end];
         self.vectors(columns, &mut |kernel, column| {
             let at = at.with_column(Some(column));
@@ -98,7 +97,7 @@ impl<'c> Kernel<'_, '_, 'c> {
             let places = kernel.lanes_at(&kept, column);
             let sums = places.iter().map(|place| kernel.flow.load(&kept, *place));
             let sums = sums.collect();
-            kernel.combine_columns(&at, sums, home);
+            kernel.combine_columns(dot, &at, sums, home);
         });
     }
 
@@ -140,21 +139,26 @@ impl<'c> Kernel<'_, '_, 'c> {
     }
 
     /// Combines the lanes of a vector of columns into results.
-    fn combine_columns(&mut self, at: &At<'c>, mut sums: Vec<Value<'c>>, home: &Memory<'c>) {
+    fn combine_columns(
+        &mut self,
+        dot: &Dot<'_, 'c>,
+        at: &At<'c>,
+        mut sums: Vec<Value<'c>>,
+        home: &Memory<'c>,
+    ) {
         for half in [8, 4, 2, 1] {
             for i in 0..half {
                 sums[i] = self.flow.float_add(sums[i], sums[i + half]);
             }
         }
-        let offset = self.flow.offset(home, &at.all());
-        self.flow.store(home, offset, sums[0]);
+        self.put_sum(dot.value, home, &at.all(), sums[0]);
     }
 
     /// All 16 lanes of the results at a vector of columns, continued by the elements between two ends, the
     /// first of them a multiple of 16.
     fn lanes_between(
         &mut self,
-        dot: &Dot,
+        dot: &Dot<'_, 'c>,
         at: &At<'c>,
         ends: [IntValue<'c>; 2],
         start: &[Value<'c>],
@@ -168,7 +172,7 @@ impl<'c> Kernel<'_, '_, 'c> {
     /// Lanes from `first` on.
     fn some_lanes(
         &mut self,
-        dot: &Dot,
+        dot: &Dot<'_, 'c>,
         at: &At<'c>,
         [low, high]: [IntValue<'c>; 2],
         first: i64,
@@ -186,7 +190,7 @@ impl<'c> Kernel<'_, '_, 'c> {
             next.push(self.product(dot, at, Index::uniform(k, 1, turns.depth), *sum));
         }
         let mut sums = self.flow.end_loop(turns, &next);
-        if dot.total.as_const().is_some_and(|n| n % LANES == 0) {
+        if dot.total.length.is_some_and(|n| n % LANES == 0) {
             return sums;
         }
         for (lane, sum) in sums.iter_mut().enumerate() {
@@ -204,7 +208,13 @@ impl<'c> Kernel<'_, '_, 'c> {
     }
 
     /// A sum and one more product.
-    fn product(&mut self, dot: &Dot, at: &At<'c>, k: Index<'c>, sum: Value<'c>) -> Value<'c> {
+    fn product(
+        &mut self,
+        dot: &Dot<'_, 'c>,
+        at: &At<'c>,
+        k: Index<'c>,
+        sum: Value<'c>,
+    ) -> Value<'c> {
         let inner = self.contracted(dot, k);
         let a = self.value(dot.a, &dot.a_index(at, &inner));
         let b = self.value(dot.b, &dot.b_index(at, &inner));
@@ -214,7 +224,7 @@ impl<'c> Kernel<'_, '_, 'c> {
     /// Two rows and a run of columns at a time, summed in the order in which the second operand's rows come.
     fn unordered(
         &mut self,
-        dot: &Dot,
+        dot: &Dot<'_, 'c>,
         at: &At<'c>,
         rows: &[Extent<'c>],
         columns: Extent<'c>,
@@ -222,7 +232,7 @@ impl<'c> Kernel<'_, '_, 'c> {
         home: &Memory<'c>,
     ) {
         let most = registers(self.shared.target.level()).vectors;
-        let total = self.dim(&dot.total);
+        let ends_of_sum = [dot.total.low, dot.total.high];
         self.steps(rows.first(), 2, &mut |kernel, rows| {
             let fit = most / rows.len() as i64;
             let run = (1..=fit).rev().find(|n| vectors % n == 0).unwrap_or(1);
@@ -243,17 +253,14 @@ impl<'c> Kernel<'_, '_, 'c> {
             });
             let places: Vec<At> = places.collect();
             let start = vec![kernel.zeros(); places.len()];
-            let turns = kernel
-                .flow
-                .begin_loop([kernel.flow.i64(0), total], 1, &start);
+            let turns = kernel.flow.begin_loop(ends_of_sum, 1, &start);
             let k = Index::uniform(turns.index, 1, turns.depth);
             let pairs = places.iter().zip(&turns.values);
             let next = pairs.map(|(at, sum)| kernel.product(dot, at, k, *sum));
             let next: Vec<Value> = next.collect();
             let sums = kernel.flow.end_loop(turns, &next);
             for (at, sum) in places.iter().zip(sums) {
-                let offset = kernel.flow.offset(home, &at.all());
-                kernel.flow.store(home, offset, sum);
+                kernel.put_sum(dot.value, home, &at.all(), sum);
             }
             kernel.flow.end_loop(runs, &[]);
         });

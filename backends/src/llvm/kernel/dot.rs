@@ -51,7 +51,8 @@ pub fn registers(level: Level) -> Registers {
 }
 
 /// A dot's operands and their axes.
-pub struct Dot<'k> {
+pub struct Dot<'k, 'c> {
+    pub value: ValueId,
     pub a: ValueId,
     pub b: ValueId,
     a_batch: &'k [usize],
@@ -62,8 +63,8 @@ pub struct Dot<'k> {
     b_free: Vec<usize>,
     /// The contracted dims.
     dims: Vec<Dim>,
-    /// Their product.
-    pub total: Dim,
+    /// From where to where their flat index goes.
+    pub total: Extent<'c>,
     narrow: bool,
 }
 
@@ -109,9 +110,9 @@ fn placed<'c>(groups: [(&[usize], &[Index<'c>]); 3]) -> Vec<Index<'c>> {
     each.into_iter().map(|(_, index)| index).collect()
 }
 
-impl Dot<'_> {
+impl<'c> Dot<'_, 'c> {
     /// The first operand's index, for these indices of the result and along the contracted axes.
-    pub fn a_index<'c>(&self, at: &At<'c>, inner: &[Index<'c>]) -> Vec<Index<'c>> {
+    pub fn a_index(&self, at: &At<'c>, inner: &[Index<'c>]) -> Vec<Index<'c>> {
         placed([
             (self.a_batch, &at.batch),
             (&self.a_free, &at.rows),
@@ -120,7 +121,7 @@ impl Dot<'_> {
     }
 
     /// The second operand's.
-    pub fn b_index<'c>(&self, at: &At<'c>, inner: &[Index<'c>]) -> Vec<Index<'c>> {
+    pub fn b_index(&self, at: &At<'c>, inner: &[Index<'c>]) -> Vec<Index<'c>> {
         placed([
             (self.b_batch, &at.batch),
             (&self.b_free, &at.columns),
@@ -131,12 +132,19 @@ impl Dot<'_> {
 
 impl<'k, 'c> Kernel<'k, '_, 'c> {
     /// Indices along a dot's contracted axes.
-    pub fn contracted(&mut self, dot: &Dot, flat: Index<'c>) -> Vec<Index<'c>> {
+    pub fn contracted(&mut self, dot: &Dot<'_, 'c>, flat: Index<'c>) -> Vec<Index<'c>> {
         self.unflattened(flat, &dot.dims)
     }
 
     /// Computes a dot.
-    pub fn dot(&mut self, value: ValueId, extents: &[Extent<'c>], home: &Memory<'c>, narrow: bool) {
+    pub fn dot(
+        &mut self,
+        value: ValueId,
+        extents: &[Extent<'c>],
+        bounded: Option<Extent<'c>>,
+        home: &Memory<'c>,
+        narrow: bool,
+    ) {
         let function = self.function;
         let Some((_, attrs, [a, b])) = op(function, value) else {
             panic!("a dot has two operands");
@@ -146,6 +154,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
         let from = &function.values[a.0].ty.dims;
         let dims: Vec<Dim> = a_contract.iter().map(|axis| from[*axis].clone()).collect();
         let dot = Dot {
+            value,
             a: *a,
             b: *b,
             a_batch,
@@ -154,7 +163,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
             b_contract,
             a_free: free(rank(a), a_batch, a_contract),
             b_free: free(rank(b), b_batch, b_contract),
-            total: Dim::product(&dims),
+            total: bounded.unwrap_or_else(|| self.extent(&Dim::product(&dims), None)),
             dims,
             narrow,
         };
@@ -246,7 +255,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
     /// Vectors of the lanes of one result.
     fn dot_by_lanes(
         &mut self,
-        dot: &Dot,
+        dot: &Dot<'_, 'c>,
         at: &At<'c>,
         rows: &[Extent<'c>],
         columns: &[Extent<'c>],
@@ -266,7 +275,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
 
     fn register_tile(
         &mut self,
-        dot: &Dot,
+        dot: &Dot<'_, 'c>,
         at: &At<'c>,
         rows: &[Option<Index<'c>>],
         columns: &[Option<Index<'c>>],
@@ -274,7 +283,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
     ) {
         let start = vec![self.zeros(); rows.len() * columns.len()];
         let step = if dot.narrow { PAIRED } else { LANES };
-        let sums = self.fold(&dot.total, step, &start, &mut |kernel, flat, sums| {
+        let sums = self.fold(dot.total, step, &start, &mut |kernel, flat, sums| {
             let inner = kernel.contracted(dot, flat);
             let a: Vec<Value> = rows
                 .iter()
@@ -310,8 +319,7 @@ impl<'k, 'c> Kernel<'k, '_, 'c> {
             let at = at.with_row(rows[i / columns.len()]);
             let at = at.with_column(columns[i % columns.len()]);
             let result = self.combine(*sum, &mut |kernel, a, b| kernel.flow.float_add(a, b));
-            let offset = self.flow.offset(home, &at.all());
-            self.flow.store(home, offset, result);
+            self.put_sum(dot.value, home, &at.all(), result);
         }
     }
 

@@ -185,7 +185,7 @@ impl<'c> Kernel<'_, '_, 'c> {
     }
 
     /// A function of vectors, of a vector or of one element.
-    fn lanewise(
+    pub fn lanewise(
         &mut self,
         x: Value<'c>,
         f: impl Fn(Lanes<'_, 'c>) -> VectorValue<'c>,

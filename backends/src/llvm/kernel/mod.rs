@@ -1,5 +1,6 @@
 //! One kernel's function: its tiles, and for each tile the stages of its nest.
 
+mod bounds;
 mod columns;
 mod dot;
 mod expr;
@@ -7,6 +8,7 @@ mod flow;
 mod index;
 mod memory;
 mod stage;
+mod sweep;
 
 use std::collections::HashMap;
 
@@ -18,8 +20,9 @@ use inkwell::{AddressSpace, IntPredicate};
 use ir::{DType, Dim, Dims, Function, Literal, Sym, Type, ValueId};
 
 use self::flow::Flow;
-use self::index::Index;
+use self::index::{Index, LANES};
 use self::memory::Memory;
+use self::sweep::Carried;
 use super::lanes::written;
 use super::target::Target;
 use crate::loops::{Home, Nest, Part, space};
@@ -77,10 +80,11 @@ struct Kernel<'k, 'm, 'c> {
     scratch: PointerValue<'c>,
     symbols: HashMap<Sym, IntValue<'c>>,
     dims: HashMap<Dim, IntValue<'c>>,
-    /// First element and end of the present tile, along each tile axis.
-    tile: Vec<[IntValue<'c>; 2]>,
-    /// The scope of the present tile.
-    tile_depth: usize,
+    /// First element and end of the present tile, along each tile axis, and of the present block, where an axis
+    /// is swept; and their scope.
+    tile: Vec<([IntValue<'c>; 2], usize)>,
+    /// What the sweep that has begun carries from block to block.
+    carried: Option<Carried<'c>>,
     /// Counts indices outside of their axes.
     outside: PointerValue<'c>,
 }
@@ -141,7 +145,7 @@ impl<'k, 'm, 'c> Kernel<'k, 'm, 'c> {
             symbols,
             dims: HashMap::new(),
             tile: Vec::new(),
-            tile_depth: 0,
+            carried: None,
             outside,
             flow,
         };
@@ -216,20 +220,35 @@ impl<'k, 'm, 'c> Kernel<'k, 'm, 'c> {
         let total = counts
             .iter()
             .fold(one, |total, count| self.flow.int_mul(total, *count));
-        let share = |kernel: &mut Self, worker: BasicValueEnum<'c>| {
-            let upto = kernel.flow.int_mul(total, worker);
-            kernel.flow.int_div(upto, workers).into_int_value()
+        let deals = self.deals();
+        let [low, high] = if deals {
+            let less = self.flow.int_sub(total, worker);
+            let up = self.flow.int_add(less, workers);
+            let up = self.flow.int_sub(up, one);
+            let turns = self.flow.int_div(up, workers).into_int_value();
+            [self.flow.i64(0), turns]
+        } else {
+            let share = |kernel: &mut Self, worker: BasicValueEnum<'c>| {
+                let upto = kernel.flow.int_mul(total, worker);
+                kernel.flow.int_div(upto, workers).into_int_value()
+            };
+            let next = self.flow.int_add(worker, one);
+            [share(self, worker), share(self, next)]
         };
-        let low = share(self, worker);
-        let next = self.flow.int_add(worker, one);
-        let high = share(self, next);
 
         let tiles = self.flow.begin_loop([low, high], 1, &[]);
-        self.tile_depth = tiles.depth;
         let zero: BasicValueEnum = self.flow.i64(0).into();
         let mut rest: BasicValueEnum = tiles.index.into();
+        if deals {
+            rest = self.flow.int_mul(rest, workers);
+            rest = self.flow.int_add(rest, worker);
+        }
         let mut places = vec![zero; counts.len()];
-        for axis in (0..counts.len()).rev() {
+        let mut inner_first: Vec<usize> = (0..counts.len()).rev().collect();
+        if deals {
+            inner_first.reverse();
+        }
+        for axis in inner_first {
             places[axis] = self.flow.int_rem(rest, counts[axis]);
             rest = self.flow.int_div(rest, counts[axis]);
         }
@@ -240,7 +259,8 @@ impl<'k, 'm, 'c> Kernel<'k, 'm, 'c> {
             let to = self.flow.int_add(from, size);
             let over = self.flow.int_compare(IntPredicate::SLT, extent, to);
             let to = self.flow.pick(over, extent, to);
-            self.tile.push([from.into_int_value(), to.into_int_value()]);
+            let ends = [from.into_int_value(), to.into_int_value()];
+            self.tile.push((ends, tiles.depth));
         }
         // For each level, whether the tile is the first along the axes behind it.
         let yes: BasicValueEnum = self.flow.context.bool_type().const_all_ones().into();
@@ -252,7 +272,11 @@ impl<'k, 'm, 'c> Kernel<'k, 'm, 'c> {
         let begun = self
             .flow
             .int_compare(IntPredicate::EQ, tiles.index.into(), low.into());
-        for stage in &self.nest.stages {
+        let mut swept = None;
+        for (i, stage) in self.nest.stages.iter().enumerate() {
+            if let Some(sweep) = self.nest.sweep.as_ref().filter(|s| s.stages.start == i) {
+                swept = Some(self.begin_sweep(sweep));
+            }
             let first = firsts[stage.level];
             let condition = match (stage.level == counts.len(), stage.once) {
                 (true, _) => None,
@@ -267,11 +291,24 @@ impl<'k, 'm, 'c> Kernel<'k, 'm, 'c> {
                 self.flow.end(branch);
             }
             self.settle(stage, home);
+            let done = self.nest.sweep.iter().any(|s| s.stages.end == i + 1);
+            if let Some(swept) = swept.take_if(|_| done) {
+                self.end_sweep(swept);
+            }
         }
         self.flow.end_loop(tiles, &[]);
         let i64s = self.flow.context.i64_type();
         let outside = written(self.flow.builder.build_load(i64s, self.outside, ""));
         written(self.flow.builder.build_return(Some(&outside)));
+    }
+
+    /// Whether tiles are dealt out one by one, not in runs, and those along the first axis follow one another: with
+    /// bounds they are of unequal work, mostly more and more, and read much of what their neighbours read.
+    fn deals(&self) -> bool {
+        let Nest { tiles, stages, .. } = self.nest;
+        let limits = self.nest.sweep.iter().any(|sweep| !sweep.limits.is_empty());
+        let bounded = limits || stages.iter().any(|stage| !stage.bounds.is_empty());
+        bounded && stages.iter().all(|stage| stage.level == tiles.len())
     }
 
     /// From where to where a part goes.
@@ -285,25 +322,29 @@ impl<'k, 'm, 'c> Kernel<'k, 'm, 'c> {
                 depth: 0,
             };
         };
-        let tile = &self.nest.tiles[part.tile];
-        let ends = self.tile[part.tile];
+        let tile = self.nest.tile(part.tile);
+        let (ends, depth) = self.tile[part.tile];
         let (per, of) = (self.flow.i64(part.per), self.flow.i64(part.of));
         let [low, high] = ends.map(|end| {
-            self.flow.at_depth(self.tile_depth, |flow| {
+            self.flow.at_depth(depth, |flow| {
                 let scaled = flow.int_div(end.into(), of.into());
                 flow.int_mul(scaled, per.into()).into_int_value()
             })
         });
+        let cut = part.tile < self.nest.tiles.len();
         let whole = tile
             .extent
             .as_const()
-            .filter(|extent| extent % tile.size == 0);
+            .filter(|extent| cut && extent % tile.size == 0);
         Extent {
             low,
             high,
-            align: tile.size / part.of * part.per,
+            align: match cut {
+                true => tile.size / part.of * part.per,
+                false => LANES,
+            },
             length: whole.map(|_| tile.size / part.of * part.per),
-            depth: self.tile_depth,
+            depth,
         }
     }
 

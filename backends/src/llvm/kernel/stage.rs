@@ -10,7 +10,7 @@ use super::memory::Memory;
 use super::{Extent, Kernel};
 use crate::llvm::convert;
 use crate::llvm::lanes::written;
-use crate::loops::{Stage, Work, axes, op, space};
+use crate::loops::{Stage, Work, axes, op};
 
 /// Elements that a row of bf16 pairs is padded to.
 pub const PAIRED: i64 = 2 * LANES;
@@ -29,14 +29,15 @@ impl<'c> Kernel<'_, '_, 'c> {
             _ => self.function.values[value.0].ty.dtype,
         };
         let home = self.home(value, &stage.parts, &stage.to, dtype);
-        let dims = space(self.function, value).iter().zip(&stage.parts);
-        let extents: Vec<Extent> = dims.map(|(dim, part)| self.extent(dim, *part)).collect();
+        let extents = self.extents(stage);
+        let (extents, folded) = self.bounded(stage, extents);
+        let folded = self.block_of(value).or(folded);
         match stage.work {
             Work::Map => self.map(&extents, &home, &mut |kernel, at| kernel.fresh(value, at)),
             Work::Copy => self.map(&extents, &home, &mut |kernel, at| kernel.value(value, at)),
             Work::Narrow => self.narrow(value, &extents, &home),
-            Work::Reduce => self.reduce(value, &extents, &home),
-            Work::Dot { narrow } => self.dot(value, &extents, &home, narrow),
+            Work::Reduce => self.reduce(value, &extents, folded, &home),
+            Work::Dot { narrow } => self.dot(value, &extents, folded, &home, narrow),
             Work::Put => self.put(value, &extents, &home),
         }
         home
@@ -50,6 +51,7 @@ impl<'c> Kernel<'_, '_, 'c> {
                 self.narrowed.insert(stage.value, home);
             }
             Work::Map | Work::Reduce | Work::Dot { .. } => {
+                let home = self.stands_for(stage.value).unwrap_or(home);
                 self.memories.insert(stage.value, home);
             }
         }
@@ -112,7 +114,7 @@ impl<'c> Kernel<'_, '_, 'c> {
     }
 
     /// Element by element, in vectors along the last axis.
-    fn map(
+    pub fn map(
         &mut self,
         extents: &[Extent<'c>],
         home: &Memory<'c>,
@@ -163,23 +165,23 @@ impl<'c> Kernel<'_, '_, 'c> {
         });
     }
 
-    /// Folds vectors of lanes along the flattened axes of a contraction; a partial one leaves its other lanes
-    /// as they were.
+    /// Folds vectors of lanes along the flattened axes of a contraction, from the first of a vector; a partial
+    /// one leaves its other lanes as they were.
     pub fn fold(
         &mut self,
-        total: &Dim,
+        extent: Extent<'c>,
         step: i64,
         start: &[Value<'c>],
         body: Fold<'_, Self, Index<'c>, Value<'c>>,
     ) -> Vec<Value<'c>> {
-        let length = self.dim(total);
         let mask = self.flow.i64(step - 1).into();
-        let rest = self.flow.int_and(length.into(), mask);
-        let end = self.flow.int_sub(length.into(), rest).into_int_value();
+        let rest = self.flow.int_and(extent.high.into(), mask);
+        let end = self.flow.int_sub(extent.high.into(), rest);
+        let end = end.into_int_value();
         let mut folded = start.to_vec();
-        let known = total.as_const();
+        let known = extent.length;
         if known.is_none_or(|n| n >= step) {
-            let turns = self.flow.begin_loop([self.flow.i64(0), end], step, start);
+            let turns = self.flow.begin_loop([extent.low, end], step, start);
             let next = body(
                 self,
                 Index::run(turns.index, step, turns.depth),
@@ -263,7 +265,13 @@ impl<'c> Kernel<'_, '_, 'c> {
         })
     }
 
-    fn reduce(&mut self, value: ValueId, extents: &[Extent<'c>], home: &Memory<'c>) {
+    fn reduce(
+        &mut self,
+        value: ValueId,
+        extents: &[Extent<'c>],
+        bounded: Option<Extent<'c>>,
+        home: &Memory<'c>,
+    ) {
         let function = self.function;
         let Some((kind, attrs, [operand])) = op(function, value) else {
             panic!("a reduction has one operand");
@@ -271,7 +279,7 @@ impl<'c> Kernel<'_, '_, 'c> {
         let gone = axes(attrs, 0);
         let from = &function.values[operand.0].ty.dims;
         let dims: Vec<Dim> = gone.iter().map(|axis| from[*axis].clone()).collect();
-        let total = Dim::product(&dims);
+        let total = self.extent(&Dim::product(&dims), None);
         let f32s = self.flow.context.f32_type();
         let start = match kind {
             Op::ReduceSum => f32s.const_zero(),
@@ -289,7 +297,8 @@ impl<'c> Kernel<'_, '_, 'c> {
             }
         };
         self.each(extents, &[], &mut |kernel, at| {
-            let folded = kernel.fold(&total, LANES, &[start], &mut |kernel, flat, lanes| {
+            let extent = bounded.unwrap_or(total);
+            let folded = kernel.fold(extent, LANES, &[start], &mut |kernel, flat, lanes| {
                 let inner = kernel.unflattened(flat, &dims);
                 let mut kept = at.iter();
                 let each =
@@ -301,9 +310,19 @@ impl<'c> Kernel<'_, '_, 'c> {
                 let x = kernel.value(*operand, &each);
                 vec![with(kernel, lanes[0], x)]
             });
-            let result = kernel.combine(folded[0], &mut with);
-            let offset = kernel.flow.offset(home, at);
-            kernel.flow.store(home, offset, result);
+            let mut folded = folded[0];
+            if bounded.is_some() && !sums && !kernel.raises(value) {
+                // A maximum forgets a NaN where a number follows, also one that is left out.
+                let behind = kernel.flow.int_sub(total.high.into(), extent.high.into());
+                let mask = kernel.first_lanes(behind, LANES);
+                let more = with(kernel, folded, start);
+                folded = kernel.flow.pick(mask.into(), more, folded);
+            }
+            let result = kernel.combine(folded, &mut with);
+            if kernel.raises(value) {
+                return kernel.raise(home, at, result, &mut with);
+            }
+            kernel.put_sum(value, home, at, result);
         });
     }
 
