@@ -3,6 +3,8 @@
 //! A graph is a function of inputs, weights and at times a state, grown op by op. Its axes are of a few
 //! lengths, so that values fit together: odd ones, some beyond the lanes of a sum, and two symbols.
 
+use std::ptr::fn_addr_eq;
+
 use ir::interp::Tensor;
 use ir::{
     Attr, Bindings, Call, DType, Dim, Dims, Expr, FunctionBuilder, FunctionId, LocalId, Module, Op,
@@ -310,9 +312,13 @@ impl<'b> Grower<'_, 'b> {
     }
 
     fn unary(&mut self) -> Option<usize> {
-        use Op::{Cos, Exp, Log, Neg, Rsqrt, Sin, Sqrt, Tanh};
+        let neg = Op::Neg.def();
+        let alike = |op: &Op| {
+            fn_addr_eq(op.def().rule, neg.rule) && op.def().operands.len() == neg.operands.len()
+        };
+        let ops: Vec<Op> = Op::all().filter(alike).collect();
         let x = self.find(|ty| ty.dtype == DType::F32)?;
-        let op = [Neg, Exp, Log, Tanh, Sin, Cos, Sqrt, Rsqrt][self.below(8)];
+        let op = ops[self.below(ops.len())];
         self.op(op, &[x], vec![])
     }
 
