@@ -112,8 +112,8 @@ fi
 say "missing: $lacking; installing ${packages[*]}"
 if ! install; then
     say "reading Debian's package lists anew"
-    apt update || fail 1 "apt-get update failed: $(first_error)"
-    install || fail 1 "apt-get install failed, from bookworm and bookworm-security: $(first_error)"
+    apt update || { go_on_without_browser; fail 1 "apt-get update failed: $(first_error)"; }
+    install || { go_on_without_browser; fail 1 "apt-get install failed, from bookworm and bookworm-security: $(first_error)"; }
 fi
 
 lacking=$(missing)
