@@ -1,45 +1,20 @@
 //! Chains of rules: what they say, that all of them replay, and that none that is wrong does.
 //!
-//! A file of `explain/` has three parts, `=== rules`, `=== module` and `=== expected`: the chains of every
-//! value that rules made. `LAPIDARY_BLESS=1` writes what comes out into the files.
+//! The files of `explain/` expect the chains of every value that rules made; their form is in `common`.
+
+mod common;
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use common::{files, parts, rules};
 use ir::{Attr, Dims, Function, FunctionBuilder, Literal, Module, Op, Type, text};
 use lapidary_passes::explain::{
     Chain, First, Origin, Provenance, Reason, Step, TermId, Terms, provenance, replay,
 };
 use lapidary_passes::pipeline::{self, Options};
 use lapidary_passes::rules::RuleSet;
-
-/// The parts of a file: rules, module, expected.
-fn parts(text: &str) -> Option<[&str; 3]> {
-    let (_, rest) = text.split_once("=== rules\n")?;
-    let (rules, rest) = rest.split_once("=== module\n")?;
-    let (module, expected) = rest.split_once("=== expected\n")?;
-    Some([rules, module, expected])
-}
-
-fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests")
-        .join(folder);
-    let files = fs::read_dir(&folder).expect("the folder is there");
-    let mut paths: Vec<_> = files.map(|f| f.expect("it can be listed").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    paths
-}
-
-fn rules(text: &str) -> RuleSet {
-    match text.trim() {
-        "shipped" => RuleSet::shipped(),
-        "shipped exact" => RuleSet::shipped().exact(),
-        text => RuleSet::parse(text, "rules").unwrap_or_else(|e| panic!("{e}")),
-    }
-}
 
 /// The functions of a module, what the rules make of each, and where its values come from.
 fn explained(module: &Module, rules: &RuleSet) -> Vec<(Function, Provenance)> {
@@ -53,8 +28,7 @@ fn explained(module: &Module, rules: &RuleSet) -> Vec<(Function, Provenance)> {
     each.collect()
 }
 
-fn outcome(set: &str, module: &str) -> String {
-    let set = rules(set);
+fn outcome(set: RuleSet, module: &str) -> String {
     let module = text::parse(module).unwrap_or_else(|e| panic!("{e}"));
     let mut out = String::new();
     for (source, (target, found)) in module.functions.iter().zip(explained(&module, &set)) {
@@ -104,25 +78,7 @@ fn told(
 
 #[test]
 fn every_file_comes_out_as_it_says() {
-    let bless = std::env::var_os("LAPIDARY_BLESS").is_some();
-    let mut wrong = Vec::new();
-    for path in files("explain") {
-        let text = fs::read_to_string(&path).expect("it can be read");
-        let Some([rules, module, expected]) = parts(&text) else {
-            panic!("{}: a part is missing", path.display());
-        };
-        let found = outcome(rules, module);
-        if found == expected {
-            continue;
-        }
-        if bless {
-            let kept = &text[..text.len() - expected.len()];
-            fs::write(&path, format!("{kept}{found}")).expect("it can be written");
-        } else {
-            wrong.push(format!("{}:\n{found}", path.display()));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    common::every_file_comes_out_as_it_says("explain", outcome);
 }
 
 /// Checks that every value of what the rules make of a module is explained, and every chain replays; how

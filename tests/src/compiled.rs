@@ -9,7 +9,6 @@ use passes::plan::Plan;
 use runtime::{Code, CompiledModel, Level, Limits, Machine, Weights};
 
 use crate::executors::exact_algebra;
-use crate::suite::bytes;
 
 /// A plan compiled for one level of CPU.
 pub struct Built {
@@ -145,7 +144,7 @@ impl CompiledModule {
         inputs: &[Tensor<f32>],
     ) -> Result<Vec<Tensor<'static, f32>>, String> {
         for (i, input) in inputs.iter().enumerate() {
-            let bytes = bytes(input);
+            let bytes = input.to_bytes();
             self.machine.input_mut(i)[..bytes.len()].copy_from_slice(&bytes);
         }
         let ranges = self.module.dims.ranges.iter();

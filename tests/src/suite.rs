@@ -170,7 +170,8 @@ impl Case {
                     return Err(unknown());
                 }
                 let tensor = tensor(&weight.ty, &Bindings::default(), rest)?;
-                self.weights.insert((*name).into(), bytes(&tensor));
+                self.weights
+                    .insert((*name).into(), tensor.to_bytes().into_owned());
             }
             "step" => {
                 let bindings = bindings(rest)?;
@@ -379,15 +380,5 @@ pub fn elements(x: &Tensor<f32>) -> Vec<String> {
     } else {
         let x = x.to_real().unwrap_or_default();
         x.iter().map(real).collect()
-    }
-}
-
-/// A tensor's bytes, little-endian.
-pub fn bytes(x: &Tensor<f32>) -> Vec<u8> {
-    match &x.data {
-        Data::Real(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::Int(x) => x.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::Bool(x) => x.iter().map(|x| u8::from(*x)).collect(),
-        Data::Stored(x) => x.to_vec(),
     }
 }
