@@ -366,11 +366,13 @@ pub fn spread(
     let (kind, by, [of]) = op(function, *folded)? else {
         return None;
     };
+    if kind != fold {
+        return None;
+    }
     let gone = axes(by, 0);
     let rank = function.values[of.0].ty.rank();
-    let same = kind == fold
-        && function.values[value.0].ty.rank() == rank
-        && axes(attrs, 1) == free(rank, &[], gone);
+    let same =
+        function.values[value.0].ty.rank() == rank && axes(attrs, 1) == free(rank, &[], gone);
     same.then_some((*folded, *of, gone))
 }
 

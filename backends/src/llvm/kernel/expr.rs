@@ -400,7 +400,7 @@ impl<'c> Kernel<'_, '_, 'c> {
         result.expect("a verified concat has an operand")
     }
 
-    /// An index read from memory, held within its axis; one outside of it is counted.
+    /// A computed index, held within its axis; one outside of it is counted, unless its lane is masked out.
     pub fn looked_up(&mut self, index: ValueId, at: Index<'c>, length: &Dim) -> Index<'c> {
         let depth = self.depth_of(index, &[at]);
         let length = self.dim(length);
@@ -440,6 +440,10 @@ impl<'c> Kernel<'_, '_, 'c> {
 
     /// Counts an index outside of its axis.
     fn count(&mut self, outside: Value<'c>) {
+        let outside = match self.flow.mask().filter(|_| outside.is_vector_value()) {
+            Some(mask) => self.flow.int_and(outside, mask.into()),
+            None => outside,
+        };
         let i64s = self.flow.context.i64_type();
         let builder = &self.flow.builder;
         let any: IntValue = match outside {

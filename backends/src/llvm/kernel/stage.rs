@@ -326,14 +326,22 @@ impl<'c> Kernel<'_, '_, 'c> {
         });
     }
 
-    /// Rows of a put, in order; into a copy of the state, if the result is not the state's own memory.
+    /// Rows of a put, in order; into a copy of the state, if the result is not the state's own memory. What the
+    /// kernel itself makes is put there element by element.
     fn put(&mut self, value: ValueId, extents: &[Extent<'c>], home: &Memory<'c>) {
         let function = self.function;
         let Some((_, _, [state, slot, index, rows])) = op(function, value) else {
             panic!("a put has four operands");
         };
         let dims = &function.values[state.0].ty.dims;
-        self.copy_unless_same(*state, home, &Dim::product(dims));
+        let given = self.memories.get(state).filter(|memory| !memory.own);
+        match given.cloned() {
+            Some(memory) => self.copy_unless_same(memory, home, &Dim::product(dims)),
+            None => {
+                let all: Vec<Extent> = dims.iter().map(|dim| self.extent(dim, None)).collect();
+                self.map(&all, home, &mut |kernel, at| kernel.value(*state, at));
+            }
+        }
         let (first, inner) = extents.split_first().expect("a put's rows have an axis");
         self.each(&[*first], &[], &mut |kernel, row| {
             let slot = kernel.looked_up(*slot, row[0], &dims[0]);
@@ -354,8 +362,7 @@ impl<'c> Kernel<'_, '_, 'c> {
         });
     }
 
-    fn copy_unless_same(&mut self, state: ValueId, home: &Memory<'c>, total: &Dim) {
-        let mut from = self.memories[&state].clone();
+    fn copy_unless_same(&mut self, mut from: Memory<'c>, home: &Memory<'c>, total: &Dim) {
         let mut to = home.clone();
         let i64s = self.flow.context.i64_type();
         let address = |pointer| written(self.flow.builder.build_ptr_to_int(pointer, i64s, ""));
