@@ -2,9 +2,8 @@
 
 use backends::Fidelity;
 use ir::Module;
-use ir::interp::{Interpreter, Tensor};
-use passes::fusion::Extract;
-use passes::pipeline::{self, Options, PlanOptions, Stage};
+use ir::interp::{Data, Interpreter, Real, Tensor};
+use passes::pipeline::{self, Options, Stage};
 use passes::plan::Plan;
 use passes::rules::RuleSet;
 use runtime::Level;
@@ -100,67 +99,52 @@ impl Executor for Compiled {
         if let Some(feature) = self.level.lacks() {
             return Some(format!("this CPU has no {feature}"));
         }
-        let functions = case.module.functions.iter();
-        let mut values = functions.flat_map(|f| &f.values);
-        let block = values.find(|v| v.ty.dtype.is_block())?;
-        Some(format!("there is no code for {} yet", block.ty.dtype))
+        has_no_code(case)
     }
 
     fn run(&self, case: &Case) -> Result<Outputs, String> {
-        run_code(case, &exact_plan_of(&case.module), self.level, self.threads)
+        let plan = exact_plan_of(&case.module);
+        run_code(case, &plan, self.level, Fidelity::Exact, self.threads)
     }
 }
 
-/// A plan of the module itself: no rule is applied before.
-pub struct Planned {
-    /// What is computed in place.
-    pub extract: Extract,
-    /// The level of its machine code; if there is none, the plan is interpreted.
-    pub level: Option<Level>,
-    /// Threads that share the work.
-    pub threads: usize,
+/// Why a case has no machine code, if it has none.
+pub(crate) fn has_no_code(case: &Case) -> Option<String> {
+    let functions = case.module.functions.iter();
+    let mut values = functions.flat_map(|f| &f.values);
+    let block = values.find(|v| v.ty.dtype.is_block())?;
+    Some(format!("there is no code for {} yet", block.ty.dtype))
 }
 
-impl Executor for Planned {
-    fn name(&self) -> String {
-        let Planned {
-            extract,
-            level,
-            threads,
-        } = self;
-        let how = level.map_or("interp", Level::name);
-        format!("{how} of {extract:?}, {threads} threads")
-    }
-
-    fn run(&self, case: &Case) -> Result<Outputs, String> {
-        let options = PlanOptions {
-            extract: self.extract,
-            ..PlanOptions::default()
-        };
-        let (plan, _) = pipeline::plan(&case.module, &options);
-        passes::plan::verify(&plan).map_err(|e| e.to_string())?;
-        match self.level {
-            Some(level) => run_code(case, &plan, level, self.threads),
-            None => interpret(case, passes::plan::lower(&plan).module, self.threads),
-        }
-    }
-}
-
-fn interpret(case: &Case, module: Module, threads: usize) -> Result<Outputs, String> {
+/// The outputs of each of a case's steps, computed by the interpreter over `F` as a module says that stands for
+/// the case's own.
+pub(crate) fn interpret<F: Real>(
+    case: &Case,
+    module: Module,
+    threads: usize,
+) -> Result<Vec<Vec<Tensor<'static, F>>>, String> {
     let stored = |name: &str| case.weights.get(name).map(Vec::as_slice);
-    let interpreter = Interpreter::<f32>::new(module, stored, threads);
+    let interpreter = Interpreter::<F>::new(module, stored, threads);
     let mut interpreter = interpreter.map_err(|e| e.to_string())?;
     let steps = case.steps.iter().map(|step| {
-        let outputs = interpreter.step(&step.bindings, step.inputs.clone());
+        let inputs = step.inputs.iter().map(widened).collect();
+        let outputs = interpreter.step(&step.bindings, inputs);
         let outputs = outputs.map_err(|e| e.to_string())?;
         Ok(outputs.iter().map(|x| owned(x)).collect())
     });
     steps.collect()
 }
 
-fn run_code(case: &Case, plan: &Plan, level: Level, threads: usize) -> Result<Outputs, String> {
+/// The outputs of each of a case's steps, computed by a plan's machine code.
+pub(crate) fn run_code(
+    case: &Case,
+    plan: &Plan,
+    level: Level,
+    fidelity: Fidelity,
+    threads: usize,
+) -> Result<Outputs, String> {
     let stored = |name: &str| case.weights.get(name).map(Vec::as_slice);
-    let mut model = Built::new(plan, level, Fidelity::Exact, stored)?.load(threads)?;
+    let mut model = Built::new(plan, level, fidelity, stored)?.load(threads)?;
     let steps = case.steps.iter();
     steps
         .map(|step| model.step(&step.bindings, &step.inputs))
@@ -178,18 +162,31 @@ pub fn exact_plan(module: &Module) -> Module {
     passes::plan::lower(&exact_plan_of(module)).module
 }
 
-/// The tensor with bytes of its own where it borrows a weight's.
-fn owned(x: &Tensor<f32>) -> Tensor<'static, f32> {
-    use ir::interp::Data;
-    let data = match &x.data {
-        Data::Real(x) => Data::Real(x.clone()),
-        Data::Int(x) => Data::Int(x.clone()),
-        Data::Bool(x) => Data::Bool(x.clone()),
-        Data::Stored(x) => Data::Stored(x.to_vec().into()),
-    };
+/// The same numbers over `F`.
+fn widened<F: Real>(x: &Tensor<f32>) -> Tensor<'static, F> {
+    let real = |x: &f32| F::from_f64(f64::from(*x));
     Tensor {
         dtype: x.dtype,
         shape: x.shape.clone(),
-        data,
+        data: match &x.data {
+            Data::Real(x) => Data::Real(x.iter().map(real).collect()),
+            Data::Int(x) => Data::Int(x.clone()),
+            Data::Bool(x) => Data::Bool(x.clone()),
+            Data::Stored(x) => Data::Stored(x.to_vec().into()),
+        },
+    }
+}
+
+/// The tensor with bytes of its own where it borrows a weight's.
+fn owned<F: Real>(x: &Tensor<F>) -> Tensor<'static, F> {
+    Tensor {
+        dtype: x.dtype,
+        shape: x.shape.clone(),
+        data: match &x.data {
+            Data::Real(x) => Data::Real(x.clone()),
+            Data::Int(x) => Data::Int(x.clone()),
+            Data::Bool(x) => Data::Bool(x.clone()),
+            Data::Stored(x) => Data::Stored(x.to_vec().into()),
+        },
     }
 }

@@ -284,7 +284,7 @@ impl Case {
 }
 
 /// The first element in which two tensors differ; equal text means equal bits, or NaN twice.
-fn difference(expected: &Tensor<f32>, made: &Tensor<f32>) -> Option<String> {
+pub fn difference(expected: &Tensor<f32>, made: &Tensor<f32>) -> Option<String> {
     let (expected_type, made_type) = (expected.type_text(), made.type_text());
     if expected_type != made_type {
         return Some(format!(": expected {expected_type}, found {made_type}"));

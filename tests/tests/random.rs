@@ -1,63 +1,191 @@
-//! Random graphs, whatever of them is chosen to be computed in place, give the interpreter's bits as Plans
-//! and as machine code.
+//! Random graphs give the interpreter's bits as Plans and as machine code, whatever of them is computed in place,
+//! and in fast come as near to it as another order of sums may.
 //!
-//! `LAPIDARY_GRAPHS=1000..5000` runs those instead of the first few hundred.
+//! `LAPIDARY_GRAPHS=1000..5000` runs those instead of the first few hundred. They run in processes of their own, so
+//! that code that crashes is a failure like any other. What fails is made small and left as a file for `ops/`.
 
 use std::env;
+use std::fs;
 use std::ops::Range;
-use std::panic::catch_unwind;
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::thread;
 
-use lapidary_tests::executors::{EXECUTORS, Planned};
+use lapidary_tests::compiled::levels;
 use lapidary_tests::random::graph;
+use lapidary_tests::shrink::shrunk;
 use lapidary_tests::suite::Case;
-use passes::fusion::Extract;
-use runtime::Level;
+use lapidary_tests::ways::{Compared, Way, first_difference, ways};
 
+const TEST: &str = "random_graphs_give_what_the_interpreter_gives_in_every_way";
+/// Tells a process of the test's own what to do: the words of a [`Job`].
+const JOB: &str = "LAPIDARY_GRAPHS_JOB";
 /// Most ops of a graph.
 const OPS: usize = 20;
+/// Graphs of a process.
+const CHUNK: u64 = 20;
 
-/// What differs between the interpreter and what is planned in this way; the case with what is expected.
-fn differences(seed: u64, ops: usize) -> (Case, Vec<String>) {
-    let mut case = graph(seed, ops);
-    let expected = EXECUTORS[0].run(&case);
-    case.expect(expected.unwrap_or_else(|error| panic!("{error}\n{}", case.text())));
-    let extract = match seed % 4 {
-        0 => Extract::Search,
-        1 => Extract::Worst,
-        _ => Extract::Random(seed),
-    };
-    let levels = [None, Some(Level::V3), Some(Level::V4)];
-    let levels = levels
-        .into_iter()
-        .filter(|l| l.is_none_or(|l| l.lacks().is_none()));
-    let differences = levels.flat_map(|level| {
-        let threads = 1 + (seed / 4 % 2) as usize;
-        case.differences(&Planned {
-            extract,
-            level,
-            threads,
-        })
-    });
-    let differences = differences.collect();
-    (case, differences)
+/// What a process of the test's own does.
+enum Job {
+    /// Runs graphs, and prints `begin SEED` before each, `failed SEED WAY` where its way of that number fails.
+    Graphs(Range<u64>),
+    /// Runs a graph's file in one way, and prints how it fails, if it does.
+    File {
+        path: PathBuf,
+        seed: u64,
+        way: usize,
+    },
 }
 
-/// The differences that a graph shows, with as few ops as they take.
-fn check(seed: u64) -> Option<String> {
-    let ops = 1 + (seed as usize * 7) % OPS;
-    let found = report(seed, ops)?;
-    Some((1..ops).find_map(|ops| report(seed, ops)).unwrap_or(found))
-}
-
-/// A graph and its differences, if it has any; what panics differs, too.
-fn report(seed: u64, ops: usize) -> Option<String> {
-    match catch_unwind(|| differences(seed, ops)) {
-        Ok((_, differences)) if differences.is_empty() => None,
-        Ok((case, differences)) => Some(format!("{}{}\n", case.text(), differences.join("\n"))),
-        Err(_) => Some(format!("{}it panics\n", graph(seed, ops).text())),
+impl Job {
+    fn words(&self) -> String {
+        match self {
+            Job::Graphs(seeds) => format!("graphs {} {}", seeds.start, seeds.end),
+            Job::File { path, seed, way } => format!("file {seed} {way} {}", path.display()),
+        }
     }
+
+    fn of(words: &str) -> Option<Job> {
+        let mut parts = words.splitn(4, ' ');
+        let (kind, a, b) = (parts.next()?, parts.next()?, parts.next()?);
+        let (a, b) = (a.parse().ok()?, b.parse().ok()?);
+        Some(match kind {
+            "graphs" => Job::Graphs(a..b),
+            _ => Job::File {
+                seed: a,
+                way: b as usize,
+                path: parts.next()?.into(),
+            },
+        })
+    }
+
+    /// Runs it in a process of its own.
+    fn start(&self) -> Output {
+        let test = env::current_exe().expect("a test knows its file");
+        let mut command = Command::new(test);
+        command.args([TEST, "--exact", "--nocapture"]);
+        let output = command.env(JOB, self.words()).output();
+        output.expect("a test can be started")
+    }
+
+    /// Does it here. Panics of the compiler are what is looked for, and are not told one by one.
+    fn run(&self) {
+        panic::set_hook(Box::new(|_| {}));
+        let mut compared = Compared::default();
+        match self {
+            Job::Graphs(seeds) => {
+                for seed in seeds.clone() {
+                    println!("begin {seed}");
+                    if let Some(way) = failing(seed, &mut compared) {
+                        println!("failed {seed} {way}");
+                    }
+                }
+                let Compared {
+                    plans,
+                    bounded,
+                    open,
+                } = compared;
+                println!("compared {plans} {bounded} {open}");
+            }
+            Job::File { path, seed, way } => {
+                let text = fs::read_to_string(path).expect("the file was just written");
+                let case = Case::read(path.clone(), text).expect("the file is a case");
+                let way = [all_ways(*seed)[*way]];
+                if let Ok(Some(found)) = first_difference(&case, &way, &mut compared) {
+                    println!("differs {found}");
+                }
+            }
+        }
+    }
+}
+
+fn made(seed: u64) -> Case {
+    graph(seed, 1 + (seed as usize * 7) % OPS)
+}
+
+fn all_ways(seed: u64) -> Vec<Way> {
+    ways(seed, &levels())
+}
+
+/// The number of the way in which a graph fails, if it does.
+fn failing(seed: u64, compared: &mut Compared) -> Option<usize> {
+    let case = made(seed);
+    let ways = all_ways(seed);
+    let found = first_difference(&case, &ways, compared);
+    let found = found.unwrap_or_else(|error| panic!("{error}\n{}", case.text()))?;
+    ways.iter().position(|way| *way == found.way)
+}
+
+/// How a case fails in one way, in a process of its own; the case goes to this file.
+fn fails(case: &Case, path: &Path, seed: u64, way: usize) -> Option<String> {
+    fs::write(path, case.text()).expect("a folder that tests may write to");
+    let path = path.into();
+    let output = Job::File { path, seed, way }.start();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let differs = said.lines().find_map(|line| line.strip_prefix("differs "));
+    match (differs, output.status.code()) {
+        (Some(found), _) => Some(found.into()),
+        (None, Some(_)) => None,
+        (None, None) => Some(format!("{}: {}", all_ways(seed)[way], output.status)),
+    }
+}
+
+/// The smallest graph that fails as a graph does in one of these ways, with how it does.
+fn smallest(seed: u64, ways: Range<usize>) -> Option<String> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("random_{seed}.lir"));
+    let case = made(seed);
+    for way in ways {
+        if fails(&case, &path, seed, way).is_none() {
+            continue;
+        }
+        let small = shrunk(&case, &mut |case| fails(case, &path, seed, way).is_some());
+        let found = fails(&small, &path, seed, way)?;
+        let file = path.display();
+        return Some(format!("seed {seed}, {file}\n{found}\n{}", small.text()));
+    }
+    fs::remove_file(&path).ok()?;
+    None
+}
+
+/// Runs graphs, as often as it takes to get behind those that crash.
+fn failures(mut seeds: Range<u64>, compared: &mut Compared) -> Vec<String> {
+    let mut found = Vec::new();
+    while !seeds.is_empty() {
+        let output = Job::Graphs(seeds.clone()).start();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let mut last = seeds.start;
+        for line in said.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            let number = |i: usize| words.get(i).and_then(|word| word.parse::<u64>().ok());
+            match (words[0], number(1), number(2), number(3)) {
+                ("begin", Some(seed), ..) => last = seed,
+                ("failed", Some(seed), Some(way), _) => {
+                    let way = way as usize;
+                    let small = smallest(seed, way..way + 1);
+                    found.push(small.unwrap_or_else(|| format!("seed {seed}, but not again")));
+                }
+                ("compared", Some(plans), Some(bounded), Some(open)) => {
+                    compared.plans += plans as usize;
+                    compared.bounded += bounded as usize;
+                    compared.open += open as usize;
+                }
+                _ => {}
+            }
+        }
+        seeds.start = match output.status.success() {
+            true => seeds.end,
+            false => {
+                let ways = 0..all_ways(last).len();
+                let status = output.status;
+                let small = smallest(last, ways);
+                found.push(small.unwrap_or_else(|| format!("seed {last}: {status}, not again")));
+                last + 1
+            }
+        };
+    }
+    found
 }
 
 /// The graphs to be run: those that are named, or the first few hundred.
@@ -71,20 +199,38 @@ fn seeds() -> Range<u64> {
 }
 
 #[test]
-fn random_graphs_give_the_interpreters_bits_in_any_kernels() {
-    let seeds = Mutex::new(seeds());
-    let next = || seeds.lock().expect("no panic passes").next();
-    let run = || {
-        let found = std::iter::from_fn(next).filter_map(check);
-        found.collect::<Vec<String>>()
-    };
-    let found = thread::scope(|scope| {
-        let other = scope.spawn(run);
-        let mut found = run();
-        found.extend(other.join().expect("no panic passes"));
-        found
-    });
-    if let Some(shortest) = found.iter().min_by_key(|text| text.len()) {
-        panic!("{} graphs, of which one is\n{shortest}", found.len());
+fn random_graphs_give_what_the_interpreter_gives_in_every_way() {
+    if let Some(job) = env::var(JOB).ok().and_then(|words| Job::of(&words)) {
+        return job.run();
     }
+    levels();
+    let seeds = seeds();
+    println!("seeds {} to {}", seeds.start, seeds.end);
+    let chunks = Mutex::new(seeds.clone().step_by(CHUNK as usize));
+    let all = Mutex::new((Vec::new(), Compared::default()));
+    let run = || {
+        loop {
+            let next = chunks.lock().expect("no panic passes").next();
+            let Some(first) = next else { break };
+            let mut compared = Compared::default();
+            let found = failures(first..seeds.end.min(first + CHUNK), &mut compared);
+            let mut all = all.lock().expect("no panic passes");
+            all.0.extend(found);
+            all.1 += compared;
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(run);
+        }
+    });
+    let (failures, compared) = all.into_inner().expect("no panic passes");
+    println!("{compared}");
+    assert!(
+        failures.is_empty(),
+        "{} graphs fail:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }

@@ -335,7 +335,7 @@ impl<'k, 'm, 'c> Kernel<'k, 'm, 'c> {
         let whole = tile
             .extent
             .as_const()
-            .filter(|extent| cut && extent % tile.size == 0);
+            .filter(|extent| cut && *extent > 0 && extent % tile.size == 0);
         Extent {
             low,
             high,
