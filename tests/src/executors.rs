@@ -118,7 +118,10 @@ pub(crate) fn has_no_code(case: &Case) -> Option<String> {
 
 /// The outputs of each of a case's steps, computed by the interpreter over `F` as a module says that stands for
 /// the case's own.
-pub(crate) fn interpret<F: Real>(
+///
+/// # Errors
+/// Why the interpreter does not run it, in one line.
+pub fn interpret<F: Real>(
     case: &Case,
     module: Module,
     threads: usize,
@@ -136,7 +139,10 @@ pub(crate) fn interpret<F: Real>(
 }
 
 /// The outputs of each of a case's steps, computed by a plan's machine code.
-pub(crate) fn run_code(
+///
+/// # Errors
+/// What the backend or the runtime refuses, in one line.
+pub fn run_code(
     case: &Case,
     plan: &Plan,
     level: Level,

@@ -14,9 +14,10 @@
 //! ```
 //!
 //! `step`, with a value for each of the module's dims, begins a step; states live from one step to the
-//! next. `in` and `out` name the step's inputs and outputs, `weight` a stored weight. Elements stand
-//! row-major: of f32, bf16 and f16 as decimals that round to them, `inf`, `nan`, or `0x` and the bits of
-//! an f32; of i32 and bool as integers; a block format's bytes as pairs of hexadecimal digits.
+//! next. `in` and `out` name the step's inputs and outputs, `weight` a stored weight, and `truth` an output
+//! again, as an independent evaluation in double precision has it. Elements stand row-major: of f32, bf16 and
+//! f16 as decimals that round to them, `inf`, `nan`, or `0x` and the bits of an f32; of i32 and bool as
+//! integers; a block format's bytes as pairs of hexadecimal digits; of a truth as decimals.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -50,6 +51,8 @@ pub struct CaseStep {
     pub inputs: Vec<Tensor<'static, f32>>,
     /// The outputs in the module's order; `None` where the file has none.
     pub expected: Vec<Option<Tensor<'static, f32>>>,
+    /// The outputs in double precision, in the module's order; `None` where the file has none.
+    pub truth: Vec<Option<Vec<f64>>>,
     /// Line behind which the outputs stand, from 1.
     last_line: usize,
 }
@@ -118,7 +121,9 @@ fn data_lines(text: &str) -> Vec<Line<'_>> {
         let (keyword, name, rest) = match (&words[..], head.len() < line.len()) {
             (["step"], false) => ("step", "", ""),
             (["step", _], true) => ("step", "", &line["step".len()..]),
-            ([keyword @ ("weight" | "in" | "out"), name], true) => (*keyword, *name, rest),
+            ([keyword @ ("weight" | "in" | "out" | "truth"), name], true) => {
+                (*keyword, *name, rest)
+            }
             _ => return None,
         };
         Some(Line {
@@ -176,9 +181,11 @@ impl Case {
             "step" => {
                 let bindings = bindings(rest)?;
                 bindings.check(&self.module.dims)?;
+                let outputs = self.module.step.outputs.len();
                 self.steps.push(CaseStep {
                     bindings,
-                    expected: self.module.step.outputs.iter().map(|_| None).collect(),
+                    expected: vec![None; outputs],
+                    truth: vec![None; outputs],
                     last_line: line.number,
                     ..CaseStep::default()
                 });
@@ -187,12 +194,18 @@ impl Case {
                 let step = self.steps.last_mut().ok_or("no step has begun")?;
                 let locals = &self.module.step;
                 let id = locals.local(name).ok_or_else(unknown)?;
-                let tensor = tensor(&locals.locals[id.0].ty, &step.bindings, rest)?;
-                if keyword == "out" {
+                let ty = &locals.locals[id.0].ty;
+                let output = || {
                     let at = locals.outputs.iter().position(|o| *o == id);
-                    step.expected[at.ok_or_else(unknown)?] = Some(tensor);
+                    at.ok_or_else(unknown)
+                };
+                if keyword == "truth" {
+                    step.truth[output()?] = Some(truth(ty, &step.bindings, rest)?);
+                } else if keyword == "out" {
+                    let tensor = tensor(ty, &step.bindings, rest)?;
+                    step.expected[output()?] = Some(tensor);
                 } else if id == LocalId(step.inputs.len()) && id.0 < locals.inputs {
-                    step.inputs.push(tensor);
+                    step.inputs.push(tensor(ty, &step.bindings, rest)?);
                     step.last_line = line.number;
                 } else {
                     return Err(format!("{name} is not the step's next input"));
@@ -311,8 +324,12 @@ fn bindings(text: &str) -> Result<Bindings, String> {
     Ok(bindings)
 }
 
-/// The tensor of this type whose elements are written in a text.
-fn tensor(ty: &Type, bindings: &Bindings, text: &str) -> Result<Tensor<'static, f32>, String> {
+/// The shape of this type, and the words of a text if there are as many as its elements.
+fn words<'t>(
+    ty: &Type,
+    bindings: &Bindings,
+    text: &'t str,
+) -> Result<(Vec<usize>, Vec<&'t str>), String> {
     let shape = ty
         .shape(bindings)
         .map_err(|s| format!("{s} has no value"))?;
@@ -325,6 +342,19 @@ fn tensor(ty: &Type, bindings: &Bindings, text: &str) -> Result<Tensor<'static, 
         let found = words.len();
         return Err(format!("expected {wanted} elements of {ty}, found {found}"));
     }
+    Ok((shape, words))
+}
+
+/// The elements of this type that are written in a text, in double precision.
+fn truth(ty: &Type, bindings: &Bindings, text: &str) -> Result<Vec<f64>, String> {
+    let (_, words) = words(ty, bindings, text)?;
+    let real = |word: &&str| word.parse().map_err(|_| format!("{word} is no f64"));
+    words.iter().map(real).collect()
+}
+
+/// The tensor of this type whose elements are written in a text.
+fn tensor(ty: &Type, bindings: &Bindings, text: &str) -> Result<Tensor<'static, f32>, String> {
+    let (shape, words) = words(ty, bindings, text)?;
     let none = |word: &str| format!("{word} is no {}", ty.dtype);
     let real = |word: &&str| {
         let bits = word

@@ -125,7 +125,7 @@ pub fn ways(seed: u64, levels: &[Level]) -> Vec<Way> {
     for group in [exact, fast] {
         for extract in extracts {
             ways.extend(group.iter().map(|(fidelity, run)| Way {
-                rules: seed % 2 == 0,
+                rules: seed.is_multiple_of(2),
                 fidelity: *fidelity,
                 extract,
                 run: *run,

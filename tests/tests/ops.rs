@@ -113,6 +113,15 @@ fn a_case_that_does_not_fit_its_module_is_refused_with_its_line() {
             "line 2: the module has no such out: x",
         ),
         (
+            "step R=1\ntruth x = 1",
+            "line 2: the module has no such truth: x",
+        ),
+        (
+            "step R=1\ntruth y = 1 2",
+            "line 2: expected 1 elements of f32[R], found 2",
+        ),
+        ("step R=1\ntruth y = one", "line 2: one is no f64"),
+        (
             "weight w = 1 2\nstep R=1",
             "line 1: step 1: in x is missing",
         ),

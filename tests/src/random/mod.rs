@@ -33,7 +33,7 @@ pub fn graph(seed: u64, ops: usize) -> Case {
     let symbols = [dims.declare("R", 0, 9), dims.declare("K", least, 70)];
     let mut lengths: Vec<Dim> = symbols.to_vec();
     lengths.extend((0..3).map(|_| Dim::from(length(random))));
-    let blocks = seed % BLOCKS == 0;
+    let blocks = seed.is_multiple_of(BLOCKS);
     if blocks {
         lengths[2] = Dim::from(64i64);
     }
