@@ -213,7 +213,9 @@ fn random_graphs_give_what_the_interpreter_gives_in_every_way() {
             let next = chunks.lock().expect("no panic passes").next();
             let Some(first) = next else { break };
             let mut compared = Compared::default();
-            let found = failures(first..seeds.end.min(first + CHUNK), &mut compared);
+            let chunk = first..seeds.end.min(first + CHUNK);
+            let found = failures(chunk.clone(), &mut compared);
+            println!("{chunk:?}: {} fail", found.len());
             let mut all = all.lock().expect("no panic passes");
             all.0.extend(found);
             all.1 += compared;
