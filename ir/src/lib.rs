@@ -55,5 +55,5 @@ pub use graph::{
 };
 pub use ops::{Class, Flops, Op, OpDef, Traffic};
 pub use ty::Type;
-pub use type_rules::{Breach, MAX_DIM, MAX_ELEMENTS, Rule, Site, infer};
+pub use type_rules::{Breach, MAX_DIM, MAX_ELEMENTS, Rule, Site, check_type, infer};
 pub use verify::{Violation, verify, verify_function};

@@ -85,7 +85,7 @@ fn right(%x: f32[], %y: f32[]) {
 }
 %x = [0.0]
 %y = [1.0]
-element 0: the left side gives -1.0, the right side 1.0"
+element []: the left side gives -1.0, the right side 1.0"
     );
 }
 

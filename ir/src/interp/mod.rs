@@ -269,6 +269,20 @@ fn constant_shape(ty: &Type) -> Vec<usize> {
         .expect("weights and states have constant shapes in a verified module")
 }
 
+/// Runs one function on its own, as [`crate::FunctionBuilder::finish`] makes it, on operands of its
+/// parameters' types.
+///
+/// # Panics
+/// If a symbol is unbound, or an operand is not of its parameter's type.
+pub fn run<'w, F: Real>(
+    function: &Function,
+    operands: Vec<Arc<Tensor<'w, F>>>,
+    dims: &crate::Dims,
+    bindings: &Bindings,
+) -> Result<Vec<Arc<Tensor<'w, F>>>, RunError> {
+    run_function(function, operands, dims, bindings, 1)
+}
+
 /// Runs a verified function. A value is let go at its last use.
 fn run_function<'w, F: Real>(
     function: &Function,

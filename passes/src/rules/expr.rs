@@ -76,6 +76,18 @@ impl Thing {
         }
     }
 
+    /// Whether this is the other, if that is so for every value of the symbols or for none.
+    fn equals(&self, other: &Thing, dims: &Dims) -> Option<bool> {
+        match (self, other) {
+            (Thing::Number(a), Thing::Number(b)) => same(a, b, dims),
+            (Thing::Numbers(a), Thing::Numbers(b)) => all_same(a, b, dims),
+            (Thing::Value(a), Thing::Value(b)) if a.dtype == b.dtype => {
+                all_same(&a.dims, &b.dims, dims)
+            }
+            _ => Some(self == other),
+        }
+    }
+
     /// The attribute of this kind, unless an axis is not a small constant.
     pub fn to_attr(&self, kind: AttrKind) -> Option<Attr> {
         Some(match (kind, self) {
@@ -92,6 +104,57 @@ impl Thing {
     }
 }
 
+fn after(d: &Dim) -> Dim {
+    d + &Dim::from(1i64)
+}
+
+/// Whether `a <= b`, if that is so for every value of the symbols or for none.
+fn at_most(a: &Dim, b: &Dim, dims: &Dims) -> Option<bool> {
+    if dims.proves_le(a, b) {
+        return Some(true);
+    }
+    dims.proves_le(&after(b), a).then_some(false)
+}
+
+/// Whether `a` is `b`, if that is so for every value of the symbols or for none.
+fn same(a: &Dim, b: &Dim, dims: &Dims) -> Option<bool> {
+    if a == b {
+        return Some(true);
+    }
+    let apart = dims.proves_le(&after(a), b) || dims.proves_le(&after(b), a);
+    apart.then_some(false)
+}
+
+/// Whether lists are the same, if that is so for every value of the symbols or for none.
+fn all_same(a: &[Dim], b: &[Dim], dims: &Dims) -> Option<bool> {
+    if a.len() != b.len() {
+        return Some(false);
+    }
+    let each: Vec<_> = a.iter().zip(b).map(|(a, b)| same(a, b, dims)).collect();
+    match each.contains(&Some(false)) {
+        true => Some(false),
+        false => each.iter().all(Option::is_some).then_some(true),
+    }
+}
+
+/// Where a number first stands in a list, or that it does not; `None` where the symbols leave that open.
+fn place(l: &[Dim], n: &Dim, dims: &Dims) -> Option<Option<usize>> {
+    for (i, x) in l.iter().enumerate() {
+        if same(x, n, dims)? {
+            return Some(Some(i));
+        }
+    }
+    Some(None)
+}
+
+/// Whether a number stands in a list, if that is so for every value of the symbols or for none.
+fn has(l: &[Dim], n: &Dim, dims: &Dims) -> Option<bool> {
+    if l.contains(n) {
+        return Some(true);
+    }
+    Some(place(l, n, dims)?.is_some())
+}
+
 fn index(d: &Dim) -> Option<usize> {
     usize::try_from(d.as_const()?).ok()
 }
@@ -104,7 +167,7 @@ fn axes(d: &Dim) -> Option<usize> {
 /// How two things are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
-    /// The same; of numbers, the same polynomial.
+    /// The same, for every value of the symbols.
     Equal,
     /// At most, for every value of the symbols.
     AtMost,
@@ -136,7 +199,8 @@ pub enum Expr {
 }
 
 impl Expr {
-    /// What it stands for; `None` where it has no value, as the tenth axis of a matrix.
+    /// What it stands for; `None` where it has no value, as the tenth axis of a matrix, or where the
+    /// symbols leave open whether it holds.
     pub fn eval(&self, scope: &[Option<Thing>], dims: &Dims) -> Option<Thing> {
         let number = |e: &Expr| match e.eval(scope, dims)? {
             Thing::Number(d) => Some(d),
@@ -150,14 +214,14 @@ impl Expr {
             Expr::Sub(a, b) => Thing::Number(&number(a)? - &number(b)?),
             Expr::Mul(a, b) => Thing::Number(&number(a)? * &number(b)?),
             Expr::Compare(Relation::Equal, a, b) => {
-                Thing::Truth(a.eval(scope, dims)? == b.eval(scope, dims)?)
+                let (a, b) = (a.eval(scope, dims)?, b.eval(scope, dims)?);
+                Thing::Truth(a.equals(&b, dims)?)
             }
             Expr::Compare(Relation::AtMost, a, b) => {
-                Thing::Truth(dims.proves_le(&number(a)?, &number(b)?))
+                Thing::Truth(at_most(&number(a)?, &number(b)?, dims)?)
             }
             Expr::Compare(Relation::Less, a, b) => {
-                let next = &number(a)? + &Dim::from(1i64);
-                Thing::Truth(dims.proves_le(&next, &number(b)?))
+                Thing::Truth(at_most(&after(&number(a)?), &number(b)?, dims)?)
             }
             Expr::Not(a) => match a.eval(scope, dims)? {
                 Thing::Truth(holds) => Thing::Truth(!holds),
@@ -165,7 +229,7 @@ impl Expr {
             },
             Expr::Call(function, args) => {
                 let args: Option<Vec<Thing>> = args.iter().map(|a| a.eval(scope, dims)).collect();
-                (function.eval)(&args?)?
+                (function.eval)(&args?, dims)?
             }
         })
     }
@@ -196,7 +260,7 @@ pub struct Function {
     pub result: Kind,
     /// What it gives.
     pub doc: &'static str,
-    eval: fn(&[Thing]) -> Option<Thing>,
+    eval: fn(&[Thing], &Dims) -> Option<Thing>,
 }
 
 impl fmt::Debug for Function {
@@ -211,17 +275,20 @@ impl PartialEq for Function {
     }
 }
 
-/// Declares the table of functions, one row each.
+/// Declares the table of functions, one row each; a body sees the symbols under the name in front.
 macro_rules! functions {
-    ($($name:ident ($($param:ident $kind:ident),*) -> $result:ident $doc:literal $body:expr;)*) => {
+    ($dims:ident: $($name:ident ($($param:ident $kind:ident),*) -> $result:ident $doc:literal $body:expr;)*) => {
         /// Every function that bindings and guards may call.
         pub static FUNCTIONS: &[Function] = &[$(Function {
             name: stringify!($name),
             params: &[$(Kind::$kind),*],
             result: Kind::$result,
             doc: $doc,
-            eval: |args| match args {
-                [$(Thing::$kind($param)),*] => Some(Thing::$result($body)),
+            eval: |args, $dims| match args {
+                [$(Thing::$kind($param)),*] => {
+                    let _ = $dims;
+                    Some(Thing::$result($body))
+                }
                 _ => None,
             },
         }),*];
@@ -229,6 +296,7 @@ macro_rules! functions {
 }
 
 functions! {
+    dims:
     dtype(x Value) -> DType "the dtype of a value" x.dtype;
     rank(x Value) -> Number "how many axes a value has" Dim::from(x.rank());
     shape(x Value) -> Numbers "the dims of a value" x.dims.clone();
@@ -246,20 +314,25 @@ functions! {
         l
     };
     find(l Numbers, n Number) -> Number "where n stands in a list" {
-        Dim::from(l.iter().position(|x| x == n)?)
+        Dim::from(place(l, n, dims)??)
     };
     places(l Numbers, of Numbers) -> Numbers "where each of these stands in a list" {
-        let place = |n: &Dim| Some(Dim::from(l.iter().position(|x| x == n)?));
-        of.iter().map(place).collect::<Option<_>>()?
+        of.iter().map(|n| Some(Dim::from(place(l, n, dims)??))).collect::<Option<_>>()?
     };
-    has(l Numbers, n Number) -> Truth "whether n stands in a list" l.contains(n);
+    has(l Numbers, n Number) -> Truth "whether n stands in a list" has(l, n, dims)?;
     join(a Numbers, b Numbers) -> Numbers "one list behind the other" [&a[..], b].concat();
     pick(l Numbers, at Numbers) -> Numbers "the elements of a list at these places" {
         at.iter().map(|i| l.get(index(i)?).cloned()).collect::<Option<_>>()?
     };
     upto(n Number) -> Numbers "0, 1, … below n" (0..axes(n)?).map(Dim::from).collect();
     others(n Number, l Numbers) -> Numbers "what of 0, 1, … below n is not in a list" {
-        (0..axes(n)?).map(Dim::from).filter(|i| !l.contains(i)).collect()
+        let mut left = Vec::new();
+        for i in (0..axes(n)?).map(Dim::from) {
+            if !has(l, &i, dims)? {
+                left.push(i);
+            }
+        }
+        left
     };
     uniform(v Literals) -> Truth "whether one value fills the constant" v.len() == 1;
     powers_of_two(v Literals) -> Truth "whether every value is ±2^k with both it and 1/it an f32" {
@@ -303,7 +376,9 @@ mod tests {
     #[test]
     fn a_power_of_two_is_one_whose_reciprocal_is_one() {
         let f = FUNCTIONS.iter().find(|f| f.name == "powers_of_two");
-        let holds = |x: f64| f.and_then(|f| (f.eval)(&[Thing::Literals(vec![Literal(x)])]));
+        let holds = |x: f64| {
+            f.and_then(|f| (f.eval)(&[Thing::Literals(vec![Literal(x)])], &Dims::default()))
+        };
         for x in [1.0, -4.0, 2f64.powi(127), 2f64.powi(-127), 2f64.powi(-126)] {
             assert_eq!(holds(x), Some(Thing::Truth(true)), "{x:e}");
         }
@@ -312,6 +387,60 @@ mod tests {
         for x in refused.into_iter().chain([2f64.powi(128), 2f64.powi(-128)]) {
             assert_eq!(holds(x), Some(Thing::Truth(false)), "{x:e}");
         }
+    }
+
+    #[test]
+    fn a_guard_that_the_symbols_leave_open_does_not_hold_and_neither_does_its_opposite() {
+        let mut dims = Dims::default();
+        dims.declare("R", 0, 8);
+        dims.declare("T", 1, 8);
+        let number = |n: &str| match n.parse::<i64>() {
+            Ok(n) => Expr::Written(Thing::Number(Dim::from(n))),
+            Err(_) => Expr::Written(Thing::Number(Dim::sym(n))),
+        };
+        let compare = |relation, a: &str, b: &str| {
+            Expr::Compare(relation, Box::new(number(a)), Box::new(number(b)))
+        };
+        let has = FUNCTIONS.iter().find(|f| f.name == "has").expect("a row");
+        let has = |list: &[&str], n: &str| {
+            let list = list.iter().map(|n| number(n)).collect();
+            Expr::Call(has, vec![Expr::List(list), number(n)])
+        };
+        use Relation::{AtMost, Equal, Less};
+        let cases = [
+            (compare(Equal, "R", "R"), Some(true)),
+            (compare(Equal, "R", "0"), None),
+            (compare(Equal, "T", "0"), Some(false)),
+            (compare(Equal, "R", "T"), None),
+            (compare(Equal, "R", "9"), Some(false)),
+            (compare(AtMost, "R", "8"), Some(true)),
+            (compare(AtMost, "R", "7"), None),
+            (compare(AtMost, "9", "R"), Some(false)),
+            (compare(Less, "0", "T"), Some(true)),
+            (compare(Less, "0", "R"), None),
+            (compare(Less, "T", "1"), Some(false)),
+            (compare(Less, "T", "0"), Some(false)),
+            (has(&["R", "3"], "3"), Some(true)),
+            (has(&["R"], "3"), None),
+            (has(&["R"], "9"), Some(false)),
+        ];
+        for (guard, expected) in cases {
+            let holds = |e: &Expr| match e.eval(&[], &dims) {
+                Some(Thing::Truth(holds)) => Some(holds),
+                _ => None,
+            };
+            assert_eq!(holds(&guard), expected, "{guard:?}");
+            let not = Expr::Not(Box::new(guard));
+            assert_eq!(holds(&not), expected.map(|holds| !holds), "{not:?}");
+        }
+        let shapes = |a: &[&str], b: &[&str]| {
+            let list = |l: &[&str]| Expr::List(l.iter().map(|n| number(n)).collect());
+            let equal = Expr::Compare(Equal, Box::new(list(a)), Box::new(list(b)));
+            equal.eval(&[], &dims)
+        };
+        assert_eq!(shapes(&["R", "2"], &["R", "2"]), Some(Thing::Truth(true)));
+        assert_eq!(shapes(&["R", "2"], &["0", "3"]), Some(Thing::Truth(false)));
+        assert_eq!(shapes(&["R", "2"], &["0", "2"]), None);
     }
 
     #[test]

@@ -20,8 +20,9 @@
 //!   number as an operand on the left stands for a constant filled with it. A variable that occurs twice
 //!   stands for one and the same thing.
 //! - Expressions are over dims, axes, lists of them, dtypes and constants' values: `+ - *`, `==`, `<=`,
-//!   `<`, `not` and the functions of [`FUNCTIONS`]. An inequality holds if it is proved for every value of
-//!   the symbols. Bindings are made first, in order; where one has no value the rule does not apply.
+//!   `<`, `not` and the functions of [`FUNCTIONS`]. A comparison holds if it is proved for every value of
+//!   the symbols, and its opposite if it is refuted for every one: of a length that may be 0, neither
+//!   `dim(?x, 0) == 0` nor `not dim(?x, 0) == 0` holds. Bindings are made first, in order; where one has no value the rule does not apply.
 //! - `for f in unary` makes a family: a rule for each op of class pointwise with one operand and no
 //!   attributes (`binary`: two), or for each op listed, with `f` standing for it.
 //! - `fold-constants exact: built-in` asks for constant folding, the one rule that no terms can state.

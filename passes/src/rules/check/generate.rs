@@ -3,28 +3,35 @@
 
 use std::collections::BTreeMap;
 
-use ir::{AttrKind, Class, DType, Dim, Op, Type};
+use ir::{AttrKind, Class, DType, Dim, Dims, Op, Type};
 
-use super::instance::has_few_elements;
-use super::random;
-use crate::random::Rng;
-use crate::rules::{Expr, Scope, Term, Thing};
+use super::choices::Choices;
+use super::regroup::regrouped;
+use super::values;
+use crate::rules::{Expr, Rule, Scope, Term, Thing};
 
-/// How large an instance may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
-    /// Most axes of the result.
-    pub rank: usize,
-    /// Longest of the short axes.
-    pub dim: usize,
-    /// Whether an axis may now and then be longer than the sixteen lanes of a sum.
-    pub long: bool,
+/// Most elements of a tensor.
+const MAX_ELEMENTS: i64 = 1 << 13;
+
+/// Most axes of the result.
+const RANK: usize = 4;
+
+/// Longest of the short axes.
+const SHORT: usize = 4;
+
+/// Whether a tensor of this type is no larger than one may be, whatever the symbols.
+pub(super) fn has_few_elements(ty: &Type, dims: &Dims) -> bool {
+    let range = dims.range(&ty.elements());
+    range.is_some_and(|(_, most)| most <= MAX_ELEMENTS)
 }
 
 /// What is bound so far.
-pub(super) struct Generator<'r> {
-    pub rng: &'r mut Rng,
-    pub size: Size,
+pub(super) struct Generator<'c> {
+    choices: &'c mut Choices,
+    /// The lengths that axes have; any short ones if there are none.
+    lengths: Vec<usize>,
+    /// Whether an axis may be longer than the sixteen lanes of a sum.
+    long: bool,
     pub scope: Scope,
     /// Variables that are indices, and below what.
     pub bounds: BTreeMap<usize, usize>,
@@ -32,42 +39,69 @@ pub(super) struct Generator<'r> {
 
 const PLAIN: [DType; 5] = [DType::F32, DType::I32, DType::Bool, DType::BF16, DType::F16];
 
-impl Generator<'_> {
+/// Whether a side has an op that combines the elements of an axis.
+fn combines(side: &Term) -> bool {
+    match side {
+        Term::Var(_) => false,
+        Term::Op { op, operands, .. } => {
+            matches!(op.def().class, Class::Reduce | Class::Dot) || operands.iter().any(combines)
+        }
+    }
+}
+
+impl<'c> Generator<'c> {
+    /// Nothing is bound yet.
+    pub fn new(rule: &Rule, choices: &'c mut Choices) -> Generator<'c> {
+        // Few lengths, lest every mistake about which axis is which make another type.
+        let lengths = match choices.below(4) {
+            0 => vec![],
+            n => (0..n).map(|_| 1 + choices.below(SHORT)).collect(),
+        };
+        let sums = combines(&rule.left) || combines(&rule.right);
+        Generator {
+            lengths,
+            long: sums && choices.once_in(2),
+            scope: vec![None; rule.vars.len()],
+            bounds: BTreeMap::new(),
+            choices,
+        }
+    }
+
     fn dim(&mut self) -> usize {
-        if self.size.long && self.rng.once_in(8) {
-            return 17 + self.rng.below(24);
+        if self.long && self.choices.once_in(6) {
+            return 17 + self.choices.below(24);
         }
         // No elements at all is a case too, but a rare one.
-        match self.rng.once_in(12) {
-            true => 0,
-            false => 1 + self.rng.below(self.size.dim),
+        match self.choices.below(16) {
+            15 => 0,
+            13 | 14 => 1,
+            _ if self.lengths.is_empty() => 1 + self.choices.below(SHORT),
+            _ => self.lengths[self.choices.below(self.lengths.len())],
         }
     }
 
     /// A type for the result of the left side.
     pub fn result(&mut self, op: Op) -> Type {
-        let rank = self.rng.below(self.size.rank + 1);
-        // Axes of one length, lest every mistake about which is which make another type.
-        let alike = self.rng.once_in(2).then(|| self.dim());
-        let dims = (0..rank).map(|_| alike.unwrap_or_else(|| self.dim()));
-        let dims = dims.collect::<Vec<_>>();
+        let rank = self.choices.below(RANK + 1);
+        let dims = (0..rank).map(|_| self.dim()).collect::<Vec<_>>();
         let dtype = match op.def().class {
-            Class::View | Class::Gather | Class::State if !self.rng.once_in(2) => {
-                self.rng.pick(&PLAIN)
+            Class::View | Class::Gather | Class::State | Class::Pointwise
+                if self.choices.once_in(2) =>
+            {
+                self.choices.pick(&PLAIN)
             }
-            Class::Pointwise if self.rng.once_in(2) => self.rng.pick(&PLAIN),
             _ => DType::F32,
         };
-        if op.def().class != Class::Pointwise && self.rng.once_in(16) {
+        if op.def().class != Class::Pointwise && self.choices.once_in(16) {
             let blocks = [DType::Q8_0, DType::Q4_0];
-            return Type::new(self.rng.pick(&blocks), [&dims[..], &[32]].concat());
+            return Type::new(self.choices.pick(&blocks), [&dims[..], &[32]].concat());
         }
         Type::new(dtype, dims)
     }
 
     /// Binds the variables of a term so that it is of this type; `None` if that did not succeed.
     pub fn term(&mut self, term: &Term, want: &Type) -> Option<()> {
-        if !has_few_elements(want) {
+        if !has_few_elements(want, &Dims::default()) {
             return None;
         }
         let (op, operands, attrs) = match term {
@@ -86,25 +120,25 @@ impl Generator<'_> {
             Op::Lt | Op::Le | Op::Eq => {
                 let known = operands.iter().find_map(|o| self.known_type(o));
                 let dtype = known.map(|t| t.dtype);
-                let dtype = dtype.unwrap_or_else(|| self.rng.pick(&[DType::F32, DType::I32]));
+                let dtype = dtype.unwrap_or_else(|| self.choices.pick(&[DType::F32, DType::I32]));
                 vec![same(dtype); 2]
             }
             Op::Select => vec![same(DType::Bool), want.clone(), want.clone()],
             Op::Cast | Op::Quantize => {
                 self.attr(&attrs[0], Thing::DType(want.dtype))?;
                 let from = match want.dtype {
-                    DType::F32 => self.rng.pick(&[DType::BF16, DType::F16, DType::I32]),
+                    DType::F32 => self.choices.pick(&[DType::BF16, DType::F16, DType::I32]),
                     _ => DType::F32,
                 };
                 vec![same(from)]
             }
-            Op::Dequant => vec![same(self.rng.pick(&[DType::Q8_0, DType::Q4_0]))],
+            Op::Dequant => vec![same(self.choices.pick(&[DType::Q8_0, DType::Q4_0]))],
             Op::Const => {
                 self.attr(&attrs[0], Thing::DType(want.dtype))?;
                 self.attr(&attrs[1], Thing::Numbers(want.dims.clone()))?;
                 if self.known(&attrs[2]).is_none() {
                     let count = usize::try_from(want.elements().as_const()?).ok()?;
-                    let values = random::literals(self.rng, want.dtype, count);
+                    let values = values::literals(self.choices, want.dtype, count);
                     self.attr(&attrs[2], Thing::Literals(values))?;
                 }
                 vec![]
@@ -115,7 +149,7 @@ impl Generator<'_> {
             }
             Op::Reshape => {
                 self.attr(&attrs[0], Thing::Numbers(want.dims.clone()))?;
-                vec![self.regrouped(want)?]
+                vec![self.reshaped(&operands[0], want)?]
             }
             Op::Transpose => {
                 let axes = self.choose(&attrs[0], |g| numbers(&g.shuffled(want.rank())))?;
@@ -129,8 +163,8 @@ impl Generator<'_> {
             Op::Broadcast => {
                 self.attr(&attrs[0], Thing::Numbers(want.dims.clone()))?;
                 let axes = self.choose(&attrs[1], |g| {
-                    let all = g.rng.once_in(4);
-                    let kept = (0..want.rank()).filter(|_| all || g.rng.once_in(2));
+                    let all = g.choices.once_in(4);
+                    let kept = (0..want.rank()).filter(|_| all || g.choices.once_in(2));
                     numbers(&kept.collect::<Vec<_>>())
                 })?;
                 let dims = indices(&axes)?
@@ -149,7 +183,7 @@ impl Generator<'_> {
                     let length = match known {
                         _ if i + 1 == operands.len() => left,
                         Some(n) => usize::try_from(n).ok()?,
-                        None => self.rng.below(left + 1),
+                        None => self.choices.below(left + 1),
                     };
                     left = left.checked_sub(length)?;
                     parts.push(with(want, axis, length)?);
@@ -158,7 +192,7 @@ impl Generator<'_> {
             }
             Op::ReduceSum | Op::ReduceMax => {
                 let axes = self.choose(&attrs[0], |g| {
-                    let more = 1 + g.rng.below(2);
+                    let more = 1 + g.choices.below(2);
                     let all = g.shuffled(want.rank() + more);
                     numbers(&all[..more])
                 })?;
@@ -242,7 +276,7 @@ impl Generator<'_> {
     }
 
     fn axis(&mut self, expr: &Expr, rank: usize) -> Option<usize> {
-        let chosen = self.choose(expr, |g| Thing::Number(Dim::from(g.rng.below(rank))))?;
+        let chosen = self.choose(expr, |g| Thing::Number(Dim::from(g.choices.below(rank))))?;
         match chosen.to_attr(AttrKind::Axis)? {
             ir::Attr::Axis(axis) => (axis < rank).then_some(axis),
             _ => None,
@@ -252,38 +286,49 @@ impl Generator<'_> {
     fn shuffled(&mut self, n: usize) -> Vec<usize> {
         let mut all: Vec<usize> = (0..n).collect();
         for i in (1..n).rev() {
-            all.swap(i, self.rng.below(i + 1));
+            all.swap(i, i - self.choices.below(i + 1));
         }
         all
     }
 
-    /// A type with the elements of this one in other axes: two joined, one split, or none changed.
-    fn regrouped(&mut self, ty: &Type) -> Option<Type> {
-        let mut dims: Vec<usize> = Vec::new();
-        for d in &ty.dims {
-            dims.push(usize::try_from(d.as_const()?).ok()?);
+    /// The dims of a term, where what is bound says them.
+    fn known_dims(&self, term: &Term) -> Option<Vec<Dim>> {
+        let (op, attrs) = match term {
+            Term::Var(_) => return self.known_type(term).map(|ty| ty.dims),
+            Term::Op { op, attrs, .. } => (*op, attrs),
+        };
+        let shape = match op {
+            Op::Reshape | Op::Broadcast => attrs.first(),
+            Op::Const => attrs.get(1),
+            _ => None,
+        };
+        match self.known(shape?)? {
+            Thing::Numbers(dims) => Some(dims),
+            _ => None,
         }
-        for _ in 0..self.rng.below(3) {
-            let at = self.rng.below(dims.len() + 1);
-            match self.rng.below(3) {
-                0 => dims.insert(at, 1),
-                1 if at + 1 < dims.len() => {
-                    let joined = dims[at] * dims[at + 1];
-                    dims.splice(at..at + 2, [joined]);
-                }
-                _ if at < dims.len() => {
-                    let factors = (1..=dims[at]).filter(|f| dims[at].is_multiple_of(*f));
-                    let factors: Vec<usize> = factors.collect();
-                    if !factors.is_empty() {
-                        let f = self.rng.pick(&factors);
-                        let rest = dims[at] / f;
-                        dims.splice(at..=at, [f, rest]);
-                    }
-                }
-                _ => {}
+    }
+
+    /// A type with the elements of this one in other axes.
+    fn reshaped(&mut self, operand: &Term, want: &Type) -> Option<Type> {
+        if let Some(dims) = self.known_dims(operand) {
+            return Some(Type::new(want.dtype, dims));
+        }
+        let lengths = |dims: &[Dim]| {
+            let lengths = dims.iter().map(|d| usize::try_from(d.as_const()?).ok());
+            lengths.collect::<Option<Vec<usize>>>()
+        };
+        let dims = match want.dims.split_last() {
+            Some((blocks, outer)) if want.dtype.is_block() => {
+                let outer = regrouped(self.choices, &lengths(outer)?);
+                let outer = outer.into_iter().map(Dim::from);
+                outer.chain([blocks.clone()]).collect()
             }
-        }
-        Some(Type::new(ty.dtype, dims))
+            _ => {
+                let dims = regrouped(self.choices, &lengths(&want.dims)?);
+                dims.into_iter().map(Dim::from).collect::<Vec<_>>()
+            }
+        };
+        Some(Type::new(want.dtype, dims))
     }
 
     fn slice(&mut self, operands: &[Term], attrs: &[Expr], want: &Type) -> Option<Type> {
@@ -294,23 +339,14 @@ impl Generator<'_> {
         let whole = whole.and_then(|n| usize::try_from(n).ok());
         let most = whole.map_or(3, |n| n.saturating_sub(length));
         let start = self.choose(&attrs[1], |g| {
-            let start = if g.rng.once_in(3) {
-                0
-            } else {
-                g.rng.below(most + 1)
-            };
-            Thing::Number(Dim::from(start))
+            Thing::Number(Dim::from(g.choices.below(most + 1)))
         })?;
         let Thing::Number(start) = start else {
             return None;
         };
         let stop = &start + &Dim::from(length);
         self.attr(&attrs[2], Thing::Number(stop.clone()))?;
-        let behind = if self.rng.once_in(3) {
-            0
-        } else {
-            self.rng.below(4)
-        };
+        let behind = self.choices.below(4);
         let stop = usize::try_from(stop.as_const()?).ok()?;
         with(want, axis, whole.unwrap_or(stop + behind))
     }
@@ -335,13 +371,13 @@ impl Generator<'_> {
         let [p, q, c, d] = attrs else { return None };
         let batch = match self.known(p) {
             Some(known) => indices(&known)?.len(),
-            None => self.rng.below(want.rank().min(2) + 1),
+            None => self.choices.below(want.rank().min(2) + 1),
         };
         let contracted = match self.known(c) {
             Some(known) => indices(&known)?.len(),
-            None => 1 + self.rng.below(2),
+            None => 1 + self.choices.below(2),
         };
-        let a_free = self.rng.below(want.rank().checked_sub(batch)? + 1);
+        let a_free = self.choices.below(want.rank().checked_sub(batch)? + 1);
         let b_free = want.rank() - batch - a_free;
         let mut sides = Vec::new();
         for (free, batch_of, contract_of) in [(a_free, p, c), (b_free, q, d)] {
@@ -404,16 +440,8 @@ mod tests {
         let rules = rules.unwrap_or_else(|e| panic!("{e}"));
         let rule = &rules.rules()[0];
         for seed in 0..16 {
-            let mut generator = Generator {
-                rng: &mut Rng::new(seed),
-                size: Size {
-                    rank: 2,
-                    dim: 2,
-                    long: false,
-                },
-                scope: vec![None; rule.vars.len()],
-                bounds: BTreeMap::new(),
-            };
+            let mut choices = Choices::random(seed);
+            let mut generator = Generator::new(rule, &mut choices);
             let huge = Type::new(DType::F32, [1usize << 40]);
             assert_eq!(generator.term(&rule.left, &huge), None);
         }
