@@ -1,7 +1,8 @@
 //! The check of rules finds wrong ones, and shows where.
 
+use ir::{DType, Dims, Type};
 use lapidary_passes::rules::check::{Effort, Flaw, check};
-use lapidary_passes::rules::{Rule, RuleSet};
+use lapidary_passes::rules::{Rule, RuleSet, Thing};
 
 fn rule(text: &str) -> Rule {
     let set = RuleSet::parse(text, "test.rules").unwrap_or_else(|e| panic!("{e}"));
@@ -261,4 +262,49 @@ fn a_rule_that_matches_nothing_is_a_failure() {
         flaw.to_string(),
         "rule never: only 0 instances could be made in 2000 draws; it is untested"
     );
+}
+
+#[test]
+fn not_equal_to_0_does_not_hold_of_a_length_that_may_be_0() {
+    let rule = rule("never-empty exact: neg(neg(?x)) => ?x if not dim(?x, 0) == 0");
+    let applies = |low| {
+        let mut dims = Dims::default();
+        let ty = Type::new(DType::F32, [&dims.declare("R", low, 8)]);
+        let mut scope = vec![Some(Thing::Value(ty.clone()))];
+        rule.replacement(&mut scope, &ty, &dims).is_some()
+    };
+    assert!(applies(1));
+    assert!(!applies(0));
+}
+
+#[test]
+fn a_softmax_without_its_maximum_is_refused_for_what_is_no_longer_finite() {
+    let found =
+        flaw("unshifted rounds: div(exp(sub(?x, ?m)), ?s) => div(exp(?x), mul(?s, exp(?m)))");
+    assert!(found.contains("which must stay finite"), "{found}");
+}
+
+#[test]
+fn what_rounds_alike_but_is_no_order_of_sums_is_refused_under_the_name_reassoc() {
+    let found = flaw(
+        "twice reassoc: add(?x, ?x) => mul(?x, const() {to = dtype(?x), shape = shape(?x), values = [2.0]}) if dtype(?x) == f32",
+    );
+    assert!(found.contains("the class for that is rounds"), "{found}");
+}
+
+#[test]
+fn a_counterexample_is_small_and_names_the_elements_that_are_read() {
+    let text = "slid exact: reshape(broadcast(?x) {shape = ?s, axes = ?p}) {shape = ?t} => broadcast(?x) {shape = ?t, axes = ?p} if len(?s) == len(?t)";
+    for seed in 1..6 {
+        let effort = Effort {
+            seed,
+            ..Effort::default()
+        };
+        let Err(Flaw::Counterexample(found)) = check(&rule(text), &effort) else {
+            panic!("seed {seed} finds nothing");
+        };
+        assert!(found.operands[0].shape.iter().product::<usize>() <= 4);
+        let message = found.to_string();
+        assert!(message.contains("it reads %x["), "{message}");
+    }
 }

@@ -162,11 +162,8 @@ impl<'c> Generator<'c> {
             }
             Op::Broadcast => {
                 self.attr(&attrs[0], Thing::Numbers(want.dims.clone()))?;
-                let axes = self.choose(&attrs[1], |g| {
-                    let all = g.choices.once_in(4);
-                    let kept = (0..want.rank()).filter(|_| all || g.choices.once_in(2));
-                    numbers(&kept.collect::<Vec<_>>())
-                })?;
+                let known = self.known_dims(&operands[0]);
+                let axes = self.choose(&attrs[1], |g| numbers(&g.placed(want, known)))?;
                 let dims = indices(&axes)?
                     .into_iter()
                     .map(|a| want.dims.get(a).cloned());
@@ -191,13 +188,20 @@ impl<'c> Generator<'c> {
                 parts
             }
             Op::ReduceSum | Op::ReduceMax => {
+                let known = self.known_dims(&operands[0]);
+                let more = match &known {
+                    Some(dims) => dims.len().checked_sub(want.rank())?,
+                    None => 1 + self.choices.below(2),
+                };
                 let axes = self.choose(&attrs[0], |g| {
-                    let more = 1 + g.choices.below(2);
                     let all = g.shuffled(want.rank() + more);
                     numbers(&all[..more])
                 })?;
-                let axes = indices(&axes)?;
-                vec![Type::new(want.dtype, self.around(&want.dims, &[&axes])?)]
+                let dims = match known {
+                    Some(dims) => dims,
+                    None => self.around(&want.dims, &[&indices(&axes)?])?,
+                };
+                vec![Type::new(want.dtype, dims)]
             }
             Op::Dot => self.dot(attrs, want)?,
             Op::Take => {
@@ -293,19 +297,40 @@ impl<'c> Generator<'c> {
 
     /// The dims of a term, where what is bound says them.
     fn known_dims(&self, term: &Term) -> Option<Vec<Dim>> {
-        let (op, attrs) = match term {
+        let (op, operands, attrs) = match term {
             Term::Var(_) => return self.known_type(term).map(|ty| ty.dims),
-            Term::Op { op, attrs, .. } => (*op, attrs),
+            Term::Op {
+                op,
+                operands,
+                attrs,
+            } => (*op, operands, attrs),
         };
         let shape = match op {
-            Op::Reshape | Op::Broadcast => attrs.first(),
-            Op::Const => attrs.get(1),
-            _ => None,
+            Op::Reshape | Op::Broadcast => attrs.first()?,
+            Op::Const => attrs.get(1)?,
+            _ if op.def().class == Class::Pointwise => {
+                return operands.iter().find_map(|o| self.known_dims(o));
+            }
+            _ => return None,
         };
-        match self.known(shape?)? {
+        match self.known(shape)? {
             Thing::Numbers(dims) => Some(dims),
             _ => None,
         }
+    }
+
+    /// Axes of a broadcast at which its operand may lie: of these dims, if they are known.
+    fn placed(&mut self, want: &Type, known: Option<Vec<Dim>>) -> Vec<usize> {
+        let all = self.choices.once_in(4);
+        for _ in 0..8 {
+            let axes = 0..want.rank();
+            let axes: Vec<usize> = axes.filter(|_| all || self.choices.once_in(2)).collect();
+            let dims = axes.iter().map(|a| &want.dims[*a]);
+            if known.as_ref().is_none_or(|known| known.iter().eq(dims)) {
+                return axes;
+            }
+        }
+        vec![]
     }
 
     /// A type with the elements of this one in other axes.

@@ -107,6 +107,16 @@ impl Instance {
         &self.dims
     }
 
+    /// How many elements the values of both sides have, where the symbols are the highest.
+    pub fn size(&self) -> i64 {
+        let most = |ty: &Type| self.dims.range(&ty.elements()).map_or(0, |(_, most)| most);
+        let values = self.scope.iter().map(|thing| match thing {
+            Some(Thing::Value(ty)) => most(ty),
+            _ => 0,
+        });
+        values.sum::<i64>() + elements(&self.left, &most) + elements(&self.right, &most)
+    }
+
     /// Values of the symbols: the lowest, the highest, and some between; none need any if there are none.
     pub fn bindings(&self, rng: &mut Rng) -> Vec<Bindings> {
         let Some((symbol, low, high)) = self.dims.ranges.first() else {
@@ -153,6 +163,17 @@ fn is_small(side: &Built, dims: &Dims) -> bool {
         Built::Var(_) => true,
         Built::Op { operands, ty, .. } => {
             has_few_elements(ty, dims) && operands.iter().all(|side| is_small(side, dims))
+        }
+    }
+}
+
+/// Elements that the ops of a side make.
+fn elements(side: &Built, of: &impl Fn(&Type) -> i64) -> i64 {
+    match side {
+        Built::Var(_) => 0,
+        Built::Op { operands, ty, .. } => {
+            let operands = operands.iter().map(|side| elements(side, of));
+            of(ty) + operands.sum::<i64>()
         }
     }
 }

@@ -87,3 +87,39 @@ fn find_axes(term: &Term, axes: &mut Vec<usize>) {
     }
     operands.iter().for_each(|operand| find_axes(operand, axes));
 }
+
+#[cfg(test)]
+mod tests {
+    use ir::{DType, Type};
+
+    use super::*;
+    use crate::rules::RuleSet;
+
+    #[test]
+    fn a_length_becomes_a_symbol_everywhere_and_an_axis_stays_a_number() {
+        let text = "s exact: slice(?x) {axis = ?n, start = ?b, stop = ?e} => ?x";
+        let rules = RuleSet::parse(text, "my.rules").unwrap_or_else(|e| panic!("{e}"));
+        let left = &rules.rules()[0].left;
+        let number = |n: i64| Some(Thing::Number(Dim::from(n)));
+        let scope = vec![
+            Some(Thing::Value(Type::new(DType::F32, [3usize, 3]))),
+            number(1),
+            number(0),
+            number(3),
+        ];
+        let lifted = lifted(&mut Choices::given(vec![]), left, &scope, &BTreeMap::new());
+        let (scope, dims, _) = lifted.expect("there is a length");
+        let s = Dim::sym("S");
+        assert_eq!(
+            scope,
+            [
+                Some(Thing::Value(Type::new(DType::F32, [&s, &s]))),
+                number(1),
+                number(0),
+                Some(Thing::Number(s)),
+            ]
+        );
+        assert_eq!(dims.ranges.len(), 1);
+        assert_eq!((dims.ranges[0].1, dims.ranges[0].2), (0, 6));
+    }
+}

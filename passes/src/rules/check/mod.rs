@@ -132,7 +132,7 @@ pub fn check(rule: &Rule, effort: &Effort) -> Result<Checked, Flaw> {
         let Some(instance) = Instance::draw(rule, &mut choices) else {
             continue;
         };
-        if !runs.wants(instance.signature) {
+        if !runs.wants(instance.signature, draws) {
             continue;
         }
         let mood = seeds.pick(moods(rule.class));
@@ -144,7 +144,7 @@ pub fn check(rule: &Rule, effort: &Effort) -> Result<Checked, Flaw> {
                 checked.worst = checked.worst.max(agreement.worst);
             }
             Some(Err(found)) => {
-                let found = shrunk(rule, choices.made(), found, mood);
+                let found = shrunk(rule, choices.made(), instance.size(), found, mood);
                 return Err(Flaw::Counterexample(found));
             }
         }

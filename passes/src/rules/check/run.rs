@@ -11,6 +11,9 @@ use super::values::{Mood, converted};
 use crate::random::Rng;
 use crate::rules::RuleClass;
 
+/// How many operands near by show what a side's own operations round.
+const NEIGHBOURS: usize = 16;
+
 /// Operands on which a rule's sides differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counterexample {
@@ -67,7 +70,10 @@ impl Counterexample {
             truth: compare::elements(&self.run(&self.left, &exact)?),
             other: compare::elements(&self.run(&self.right, &exact)?),
         };
-        let agreement = match runs.bounded(|tries| self.moved(&runs.truth, tries)) {
+        let agreement = match runs.bounded(
+            |tries| self.moved(&runs.truth, tries),
+            || self.rounding(runs.truth.len()),
+        ) {
             Ok(agreement) => agreement,
             Err(mismatch) => return Some(Err(Some(mismatch))),
         };
@@ -103,6 +109,29 @@ impl Counterexample {
         compare::ordered(&left, &right)
     }
 
+    /// How far each element of the left side in f32 is from the f64 one, at most, on operands near by: what
+    /// its own operations round.
+    fn rounding(&self, elements: usize) -> Option<Vec<f64>> {
+        let mut most = vec![0f64; elements];
+        let mut rng = Rng::new(0);
+        for _ in 0..NEIGHBOURS {
+            let near = |x: &Arc<Tensor<'static, f32>>| {
+                Arc::new(converted(x, |x| neighbour(*x, &mut rng), |x| *x))
+            };
+            let near = Counterexample {
+                operands: self.operands.iter().map(near).collect(),
+                ..self.clone()
+            };
+            let exact = near.operands_as(|_, _, x| f64::from(x));
+            let single = compare::elements(&near.run(&near.left, &near.operands)?);
+            let double = compare::elements(&near.run(&near.left, &exact)?);
+            for ((most, x), t) in most.iter_mut().zip(single).zip(double) {
+                *most = most.max((x - t).abs());
+            }
+        }
+        Some(most)
+    }
+
     /// How far each element of the left side in f64 moves with the operands, at most in so many tries.
     fn moved(&self, truth: &[f64], tries: usize) -> Option<Vec<f64>> {
         let exact = self.operands_as(|_, _, x| f64::from(x));
@@ -134,6 +163,15 @@ impl Counterexample {
             }
         }
         Some(moved)
+    }
+}
+
+/// The next f32 above or below a finite one.
+fn neighbour(x: f32, rng: &mut Rng) -> f32 {
+    if rng.once_in(2) {
+        x.next_up()
+    } else {
+        x.next_down()
     }
 }
 

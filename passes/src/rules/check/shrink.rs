@@ -12,10 +12,10 @@ use super::values::Mood;
 use crate::rules::Rule;
 
 /// Draws that are tried.
-const DRAWS: usize = 20_000;
+const DRAWS: usize = 15_000;
 
 /// Random choices that are tried behind a lowered one.
-const CONTINUATIONS: u64 = 100;
+const CONTINUATIONS: u64 = 300;
 
 /// Random operands that each of them is tried on.
 const OPERANDS: u64 = 8;
@@ -24,6 +24,7 @@ const OPERANDS: u64 = 8;
 pub(super) fn shrunk(
     rule: &Rule,
     choices: Vec<usize>,
+    size: i64,
     found: Box<Counterexample>,
     mood: Mood,
 ) -> Box<Counterexample> {
@@ -32,6 +33,7 @@ pub(super) fn shrunk(
         mood,
         choices: trimmed(choices),
         found,
+        size,
         left: DRAWS,
     };
     while shrinking.left > 0 && shrinking.simplify() {}
@@ -43,6 +45,8 @@ struct Shrinking<'r> {
     mood: Mood,
     choices: Vec<usize>,
     found: Box<Counterexample>,
+    /// Elements of the values in it.
+    size: i64,
     /// Draws that may still be tried.
     left: usize,
 }
@@ -94,7 +98,9 @@ impl Shrinking<'_> {
             return false;
         };
         let made = trimmed(choices.made());
-        if (made.len(), &made) >= (self.choices.len(), &self.choices) {
+        let size = instance.size();
+        // What counts as simple: few elements, then few and low choices.
+        if (size, made.len(), &made) >= (self.size, self.choices.len(), &self.choices) {
             return false;
         }
         let found = (0..OPERANDS).find_map(|seed| {
@@ -104,7 +110,7 @@ impl Shrinking<'_> {
         let Some(found) = found else {
             return false;
         };
-        (self.choices, self.found) = (made, found);
+        (self.size, self.choices, self.found) = (size, made, found);
         true
     }
 }

@@ -10,6 +10,9 @@ use crate::rules::{Scope, Thing};
 /// How many draws of common signatures are passed over in a row.
 const PATIENCE: usize = 8;
 
+/// Draws for each instance, beyond which none is passed over.
+const DRAWS: usize = 24;
+
 /// Which of an instance's lists and numbers are equal, and which lists are plain.
 pub(super) fn signature(scope: &Scope) -> u64 {
     let mut hash = DefaultHasher::new();
@@ -52,11 +55,12 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// Whether one of this signature is to be run; it is counted then.
-    pub fn wants(&mut self, signature: u64) -> bool {
+    /// Whether one of this signature is to be run, after so many draws; it is counted then.
+    pub fn wants(&mut self, signature: u64, draws: usize) -> bool {
+        let patient = self.passed_over < PATIENCE && draws < DRAWS * (self.all + PATIENCE);
         let kinds = self.of.len().max(1);
         let ran = self.of.entry(signature).or_default();
-        if *ran > self.all / kinds && self.passed_over < PATIENCE {
+        if *ran > self.all / kinds && patient {
             self.passed_over += 1;
             return false;
         }
@@ -77,7 +81,7 @@ mod tests {
         let mut ran = [0, 0];
         for draw in 0..1000 {
             let rare = draw % 100 == 0;
-            ran[usize::from(rare)] += usize::from(runs.wants(u64::from(rare)));
+            ran[usize::from(rare)] += usize::from(runs.wants(u64::from(rare), draw));
         }
         assert_eq!(ran[1], 10);
         assert!((100..200).contains(&ran[0]), "{ran:?}");
