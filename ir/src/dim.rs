@@ -221,6 +221,9 @@ impl Dims {
 
     /// Whether `a <= b` follows from the ranges, or from them and one known inequality.
     pub fn proves_le(&self, a: &Dim, b: &Dim) -> bool {
+        if let (Some(a), Some(b)) = (a.as_const(), b.as_const()) {
+            return a <= b;
+        }
         let slack = b - a;
         let nonnegative = |d: &Dim| self.range(d).is_some_and(|(low, _)| low >= 0);
         nonnegative(&slack)

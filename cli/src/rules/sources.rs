@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use passes::RulesError;
-use passes::rules::check::{Effort, Flaw, check};
+use passes::rules::check::{Effort, Flaw, check_family};
 use passes::rules::{Folding, Rule, RuleClass, RuleSet, SHIPPED};
 use runtime::bundle::Hash;
 
+use super::lines;
 use crate::backend::Fidelity;
 use crate::error::Error;
 use crate::input::Source;
@@ -158,16 +159,16 @@ fn named(error: RulesError) -> Error {
 fn tested(source: &Source) -> Result<RuleSet, Error> {
     let rules = parse(source)?;
     let file = source.name();
-    for rule in rules.rules() {
-        let Rule {
-            name, class, place, ..
-        } = rule;
-        let wrong = match check(rule, &Effort::default()) {
-            Ok(_) => continue,
-            Err(Flaw::Counterexample(_)) => {
+    for (_, line) in lines(rules.rules()) {
+        let Err(flaw) = check_family(line, &Effort::default()) else {
+            continue;
+        };
+        let (place, class, name) = (&line[0].place, line[0].class, flaw.rule());
+        let wrong = match &flaw {
+            Flaw::Counterexample(_) => {
                 format!("is not {class}, as lapidary rules check {file} shows")
             }
-            Err(Flaw::Untested { .. }) => "could not be tested, as no instances were found".into(),
+            Flaw::Untested { .. } => "could not be tested, as no instances were found".into(),
         };
         return Err(Error::Option(format!(
             "{place}: rule {name} {wrong}; expected sound rules, or --unchecked"

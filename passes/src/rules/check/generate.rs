@@ -19,10 +19,17 @@ const RANK: usize = 4;
 /// Longest of the short axes.
 const SHORT: usize = 4;
 
+/// How many elements a tensor of this type has at most; `None` if that is not known.
+pub(super) fn most_elements(ty: &Type, dims: &Dims) -> Option<i64> {
+    ty.dims.iter().try_fold(1i64, |product, d| {
+        let (_, most) = dims.range(d)?;
+        Some(product.saturating_mul(most))
+    })
+}
+
 /// Whether a tensor of this type is no larger than one may be, whatever the symbols.
 pub(super) fn has_few_elements(ty: &Type, dims: &Dims) -> bool {
-    let range = dims.range(&ty.elements());
-    range.is_some_and(|(_, most)| most <= MAX_ELEMENTS)
+    most_elements(ty, dims).is_some_and(|most| most <= MAX_ELEMENTS)
 }
 
 /// What is bound so far.

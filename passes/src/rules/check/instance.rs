@@ -7,7 +7,7 @@ use ir::interp::Tensor;
 use ir::{Bindings, Dim, Dims, Expr, Function, FunctionBuilder, Type};
 
 use super::choices::Choices;
-use super::generate::{Generator, has_few_elements};
+use super::generate::{Generator, has_few_elements, most_elements};
 use super::lift::lifted;
 use super::signature::signature;
 use super::values::{Mood, Values};
@@ -59,13 +59,16 @@ impl Instance {
         let left = rule.left.build(&scope, &dims)?;
         let result = left.ty(&scope)?.clone();
         let right = rule.replacement(&mut scope, &result, &dims)?;
-        let any = dims.range(&result.elements()).is_some_and(|(_, n)| n > 0);
+        let any = most_elements(&result, &dims).is_some_and(|n| n > 0);
         let mut values = scope.iter().filter_map(|thing| match thing {
             Some(Thing::Value(ty)) => Some(ty),
             _ => None,
         });
         let small = |side| is_small(side, &dims);
-        let few = values.all(|ty| ir::check_type(ty, &dims).is_ok() && has_few_elements(ty, &dims));
+        let few = values.all(|ty| {
+            let sound = !ty.dtype.is_block() || ir::check_type(ty, &dims).is_ok();
+            sound && has_few_elements(ty, &dims)
+        });
         if !any || !few || !small(&left) || !small(&right) {
             return None;
         }
@@ -109,7 +112,7 @@ impl Instance {
 
     /// How many elements the values of both sides have, where the symbols are the highest.
     pub fn size(&self) -> i64 {
-        let most = |ty: &Type| self.dims.range(&ty.elements()).map_or(0, |(_, most)| most);
+        let most = |ty: &Type| most_elements(ty, &self.dims).unwrap_or(0);
         let values = self.scope.iter().map(|thing| match thing {
             Some(Thing::Value(ty)) => most(ty),
             _ => 0,

@@ -96,6 +96,16 @@ pub enum Flaw {
     },
 }
 
+impl Flaw {
+    /// The name of the rule.
+    pub fn rule(&self) -> &str {
+        match self {
+            Flaw::Counterexample(found) => &found.rule,
+            Flaw::Untested { rule, .. } => rule,
+        }
+    }
+}
+
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -156,6 +166,23 @@ pub fn check(rule: &Rule, effort: &Effort) -> Result<Checked, Flaw> {
         rule: rule.name.clone(),
         instances: checked.instances,
         draws: effort.draws,
+    })
+}
+
+/// Checks the members of a family, which share the instances; a rule by itself is a family of one.
+pub fn check_family(members: &[Rule], effort: &Effort) -> Result<Checked, Flaw> {
+    let share = Effort {
+        instances: effort.instances.div_ceil(members.len().max(1)),
+        ..*effort
+    };
+    members.iter().try_fold(Checked::default(), |all, rule| {
+        let one = check(rule, &share)?;
+        Ok(Checked {
+            instances: all.instances + one.instances,
+            draws: all.draws + one.draws,
+            same: all.same + one.same,
+            worst: all.worst.max(one.worst),
+        })
     })
 }
 
