@@ -12,10 +12,10 @@ use super::values::Mood;
 use crate::rules::Rule;
 
 /// Draws that are tried.
-const DRAWS: usize = 15_000;
+const DRAWS: usize = 6000;
 
 /// Random choices that are tried behind a lowered one.
-const CONTINUATIONS: u64 = 300;
+const CONTINUATIONS: u64 = 150;
 
 /// Random operands that each of them is tried on.
 const OPERANDS: u64 = 8;
