@@ -19,8 +19,6 @@ use ir::interp::Real;
 const U: f64 = 1.0 / 16_777_216.0;
 /// What a dot over bf16 weights may round its rows by, relative, and as much again.
 const U_BF16: f64 = 1.0 / 256.0;
-/// The smallest normal f32, and bf16.
-const SUBNORMAL: f64 = 1.2e-38;
 /// Errors where f32 underflows.
 const TINY: f64 = 1e-37;
 /// Magnitudes near which f32 overflows.
@@ -207,11 +205,12 @@ impl Real for Bounded {
     fn mul_add(self, a: Bounded, b: Bounded) -> Bounded {
         let bits = |x: f64| x == f64::from(x as f32) && (x as f32).to_bits() & 0xffff == 0;
         let product = self * a;
-        // Products of bf16 pairs also take subnormal numbers as 0.
+        let tiny = |x: f64| x != 0.0 && x.abs() < f64::from(f32::MIN_POSITIVE);
         let narrowed = match bits(a.value) {
-            true if bits(self.value) => SUBNORMAL * (self.value.abs() + a.value.abs()),
-            true => U_BF16 * product.value.abs() + SUBNORMAL * a.value.abs(),
-            false => 0.0,
+            // Products of bf16 pairs take subnormal numbers as 0.
+            true if tiny(a.value) || tiny(self.value) => product.value.abs(),
+            true if !bits(self.value) => U_BF16 * product.value.abs(),
+            _ => 0.0,
         };
         let product = Bounded {
             error: product.error + narrowed,
