@@ -278,10 +278,17 @@ fn not_equal_to_0_does_not_hold_of_a_length_that_may_be_0() {
 }
 
 #[test]
-fn a_softmax_without_its_maximum_is_refused_for_what_is_no_longer_finite() {
-    let found =
-        flaw("unshifted rounds: div(exp(sub(?x, ?m)), ?s) => div(exp(?x), mul(?s, exp(?m)))");
+fn a_quotient_of_exponentials_is_refused_for_what_is_no_longer_finite() {
+    let found = flaw("apart rounds: exp(sub(?x, ?m)) => div(exp(?x), exp(?m))");
     assert!(found.contains("which must stay finite"), "{found}");
+}
+
+#[test]
+fn a_mask_as_an_addend_is_refused_for_what_is_no_longer_infinite() {
+    let found = flaw(
+        "addend rounds: select(?c, ?x, const() {to = f32, shape = ?s, values = [-inf]}) => add(?x, select(?c, const() {to = f32, shape = ?s, values = [0.0]}, const() {to = f32, shape = ?s, values = [-1e9]}))",
+    );
+    assert!(found.contains("which must stay infinite"), "{found}");
 }
 
 #[test]

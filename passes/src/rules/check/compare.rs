@@ -34,8 +34,8 @@ pub enum Difference {
         /// How far from it a result may be.
         bound: f64,
     },
-    /// Whether they are finite.
-    Finite {
+    /// Whether they are finite, or infinite.
+    Range {
         /// The left side in f64.
         truth: f64,
     },
@@ -56,8 +56,16 @@ impl fmt::Display for Mismatch {
                     "{sides}; in f64 it is {truth:?}, and {bound:e} is allowed"
                 )
             }
-            Difference::Finite { truth } => {
-                write!(f, "{sides}; in f64 it is {truth:?}, which must stay finite")
+            Difference::Range { truth } => {
+                let range = if truth.is_finite() {
+                    "finite"
+                } else {
+                    "infinite"
+                };
+                write!(
+                    f,
+                    "{sides}; in f64 it is {truth:?}, which must stay {range}"
+                )
             }
             Difference::Order => f.write_str(
                 "more differs than the order of sums and products, which is all that reassoc is; \
@@ -162,6 +170,8 @@ pub(super) struct Runs {
     pub truth: Vec<f64>,
     /// The right side in f64.
     pub other: Vec<f64>,
+    /// Whether the operands are of moderate size, so that what is infinite in f64 did not become so by its size.
+    pub moderate: bool,
 }
 
 impl Runs {
@@ -182,8 +192,12 @@ impl Runs {
         let mut worst = 0f64;
         for (i, (l, r)) in left.iter().copied().zip(right.iter().copied()).enumerate() {
             let (truth, other) = (self.truth[i], self.other[i]);
-            // What is not finite in f64, or passes f32, has no error to speak of.
+            // What is not finite in f64, or passes f32, has no error to speak of; but a mask must stay one.
             if !truth.is_finite() || !l.is_finite() {
+                if self.moderate && truth.is_infinite() && l == truth && r.is_finite() {
+                    let difference = Difference::Range { truth };
+                    return Err(mismatch(&self.left.shape, i, (l, r), difference));
+                }
                 continue;
             }
             let sides = match r.is_finite() {
@@ -191,7 +205,7 @@ impl Runs {
                 false => (l, r),
             };
             if !r.is_finite() || !other.is_finite() {
-                let difference = Difference::Finite { truth };
+                let difference = Difference::Range { truth };
                 return Err(mismatch(&self.left.shape, i, sides, difference));
             }
             if l == r && truth == other {

@@ -69,6 +69,7 @@ impl Counterexample {
             right,
             truth: compare::elements(&self.run(&self.left, &exact)?),
             other: compare::elements(&self.run(&self.right, &exact)?),
+            moderate: matches!(mood, Mood::Tame | Mood::Masked),
         };
         let agreement = match runs.bounded(
             |tries| self.moved(&runs.truth, tries),

@@ -1,11 +1,13 @@
 //! Smaller counterexamples: simpler choices make smaller shapes, and simpler values are put in.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
 use ir::interp::{Data, Tensor};
 
 use super::attempt;
 use super::choices::Choices;
+use super::compare::{Difference, Mismatch};
 use super::instance::Instance;
 use super::run::Counterexample;
 use super::values::Mood;
@@ -18,7 +20,7 @@ const DRAWS: usize = 6000;
 const CONTINUATIONS: u64 = 150;
 
 /// Random operands that each of them is tried on.
-const OPERANDS: u64 = 8;
+const OPERANDS: u64 = 12;
 
 /// A counterexample with fewer and shorter axes, simpler attributes, and elements that are 0, 1 or round.
 pub(super) fn shrunk(
@@ -37,7 +39,7 @@ pub(super) fn shrunk(
         left: DRAWS,
     };
     while shrinking.left > 0 && shrinking.simplify() {}
-    plain(shrinking.found)
+    plain(shrinking.found, mood)
 }
 
 struct Shrinking<'r> {
@@ -104,8 +106,8 @@ impl Shrinking<'_> {
             return false;
         }
         let found = (0..OPERANDS).find_map(|seed| {
-            let outcome = attempt(self.rule, &instance, seed, self.mood)?;
-            outcome.err()
+            let found = attempt(self.rule, &instance, seed, self.mood)?.err()?;
+            (kind(&found.mismatch) == kind(&self.found.mismatch)).then_some(found)
         });
         let Some(found) = found else {
             return false;
@@ -113,6 +115,12 @@ impl Shrinking<'_> {
         (self.size, self.choices, self.found) = (size, made, found);
         true
     }
+}
+
+/// What is wrong, which stays the same while a counterexample shrinks.
+fn kind(mismatch: &Option<Mismatch>) -> Option<Discriminant<Difference>> {
+    let mismatch = mismatch.as_ref();
+    mismatch.map(|mismatch| discriminant(&mismatch.difference))
 }
 
 /// Without the simplest choices at the end, which are made when no others are given.
@@ -124,13 +132,15 @@ fn trimmed(mut choices: Vec<usize>) -> Vec<usize> {
 }
 
 /// The same with as many elements as possible made 0, 1 or a round number.
-fn plain(mut found: Box<Counterexample>) -> Box<Counterexample> {
+fn plain(mut found: Box<Counterexample>, mood: Mood) -> Box<Counterexample> {
     for i in 0..found.operands.len() {
         for j in 0..found.operands[i].shape.iter().product() {
             for simpler in simpler(&found.operands[i], j) {
                 let mut changed = found.clone();
                 changed.operands[i] = Arc::new(simpler);
-                if let Some(Err(mismatch)) = changed.judged(Mood::Tame) {
+                if let Some(Err(mismatch)) = changed.judged(mood)
+                    && kind(&mismatch) == kind(&found.mismatch)
+                {
                     changed.mismatch = mismatch;
                     found = changed;
                     break;

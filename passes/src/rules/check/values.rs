@@ -13,10 +13,11 @@ pub(super) enum Mood {
     Tame,
     /// Small whole numbers and zeros of either sign.
     Plain,
-    /// From 1e-4 to 1e4, integers of any size, zeros of either sign, and values that occur repeatedly.
-    Wide,
-    /// As wide, and -inf here and there, as a mask makes it.
+    /// Of moderate size, and -inf here and there, as a mask makes it.
     Masked,
+    /// From 1e-4 to 1e4, integers of any size, zeros of either sign, values that occur repeatedly, and at times
+    /// masks.
+    Wide,
     /// Also subnormals, infinities, NaN, and the largest.
     Wild,
 }
@@ -42,6 +43,8 @@ const WILD: [f32; 14] = [
 pub(super) struct Values<'r> {
     rng: &'r mut Rng,
     mood: Mood,
+    /// Whether there is -inf here and there.
+    masks: bool,
     /// What wide values are drawn from as well, so that elements and operands tie.
     ties: Vec<f32>,
 }
@@ -59,14 +62,27 @@ impl Values<'_> {
                 false => sign * wide(rng),
             });
         }
-        Values { rng, mood, ties }
+        let masks = match mood {
+            Mood::Masked => true,
+            Mood::Wide => rng.once_in(3),
+            Mood::Tame | Mood::Plain | Mood::Wild => false,
+        };
+        Values {
+            rng,
+            mood,
+            masks,
+            ties,
+        }
     }
 
     fn float(&mut self) -> f32 {
         let rng = &mut *self.rng;
+        if self.masks && rng.once_in(4) {
+            return f32::NEG_INFINITY;
+        }
         match self.mood {
-            Mood::Tame if rng.once_in(16) => rng.pick(&[0.0, -0.0]),
-            Mood::Tame => {
+            Mood::Tame | Mood::Masked if rng.once_in(16) => rng.pick(&[0.0, -0.0]),
+            Mood::Tame | Mood::Masked => {
                 let exponent = rng.below(9) as i32 - 4;
                 rng.unit() * 2f32.powi(exponent)
             }
@@ -74,18 +90,17 @@ impl Values<'_> {
             Mood::Wild if rng.once_in(3) => rng.pick(&WILD),
             Mood::Wild if rng.once_in(2) => f32::from_bits(rng.bits() as u32),
             Mood::Wild => rng.unit() * 4.0,
-            Mood::Masked if rng.once_in(4) => f32::NEG_INFINITY,
-            Mood::Wide | Mood::Masked if rng.once_in(16) => rng.pick(&[0.0, -0.0]),
-            Mood::Wide | Mood::Masked if rng.once_in(2) => rng.pick(&self.ties),
-            Mood::Wide | Mood::Masked => wide(rng),
+            Mood::Wide if rng.once_in(16) => rng.pick(&[0.0, -0.0]),
+            Mood::Wide if rng.once_in(2) => rng.pick(&self.ties),
+            Mood::Wide => wide(rng),
         }
     }
 
     fn int(&mut self) -> i32 {
         let rng = &mut *self.rng;
         match self.mood {
-            Mood::Tame | Mood::Plain => small(rng.below(13)),
-            Mood::Wide | Mood::Masked | Mood::Wild => match rng.below(4) {
+            Mood::Tame | Mood::Plain | Mood::Masked => small(rng.below(13)),
+            Mood::Wide | Mood::Wild => match rng.below(4) {
                 0 => rng.pick(&[i32::MIN, i32::MAX, i32::MAX - 1, -1, 0, 1 << 16, 1 << 24]),
                 1 => rng.bits() as i32,
                 2 => self.ties[rng.below(self.ties.len())] as i32,
