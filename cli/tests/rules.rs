@@ -136,9 +136,9 @@ fn right(%x: f32[], %y: f32[]) {
   %2: f32[] = sub(%y, %x)
   return %2
 }
-%x = [0.0]
-%y = [1.0]
-element []: the left side gives -1.0, the right side 1.0
+%x = [1.0]
+%y = [0.0]
+element []: the left side gives 1.0, the right side -1.0
 "
     );
     assert_eq!(

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ir::interp::Tensor;
+use ir::interp::{Data, Tensor};
 use ir::{Bindings, Dim, Dims, Expr, Function, FunctionBuilder, Type};
 
 use super::choices::Choices;
 use super::generate::{Generator, has_few_elements, most_elements};
 use super::lift::lifted;
+use super::run::{Counterexample, Operands};
 use super::signature::signature;
 use super::values::{Mood, Values};
 use crate::random::Rng;
@@ -137,7 +138,7 @@ impl Instance {
         rng: &mut Rng,
         mood: Mood,
         bindings: &Bindings,
-    ) -> Option<Vec<Arc<Tensor<'static, f32>>>> {
+    ) -> Option<Operands<f32>> {
         let count = |ty: &Type| ty.elements().eval(bindings).ok();
         count(self.left.ty(&self.scope)?).filter(|n| *n > 0)?;
         let mut values = Values::new(rng, mood);
@@ -157,6 +158,33 @@ impl Instance {
             operands.push(Arc::new(values.tensor(ty.dtype, &shape, bound)));
         }
         Some(operands)
+    }
+
+    /// Operands each of whose elements is one that a mismatch was found on.
+    pub fn operands_like(
+        &self,
+        found: &Counterexample,
+        bindings: &Bindings,
+    ) -> Option<Operands<f32>> {
+        bindings.check(&self.dims).ok()?;
+        let at = found.mismatch.as_ref()?.element;
+        let types = self.scope.iter().filter_map(|thing| match thing {
+            Some(Thing::Value(ty)) => Some(ty),
+            _ => None,
+        });
+        let operands = types.zip(&found.operands).map(|(ty, before)| {
+            let shape = ty.shape(bindings).ok()?;
+            let count = shape.iter().product();
+            let data = match &before.data {
+                Data::Real(x) => Data::Real(vec![*x.get(at % x.len().max(1))?; count]),
+                Data::Int(x) => Data::Int(vec![*x.get(at % x.len().max(1))?; count]),
+                Data::Bool(x) => Data::Bool(vec![*x.get(at % x.len().max(1))?; count]),
+                Data::Stored(_) => return None,
+            };
+            let dtype = (ty.dtype == before.dtype).then_some(ty.dtype)?;
+            Some(Arc::new(Tensor { dtype, shape, data }))
+        });
+        operands.collect()
     }
 }
 

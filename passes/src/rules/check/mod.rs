@@ -35,11 +35,14 @@ mod values;
 
 use std::fmt;
 
+use ir::Bindings;
+
 use super::{Rule, RuleClass, RuleSet};
 use crate::random::Rng;
 use choices::Choices;
 use compare::Agreement;
 use instance::Instance;
+use run::Operands;
 use shrink::shrunk;
 use values::Mood;
 
@@ -197,7 +200,7 @@ fn moods(class: RuleClass) -> &'static [Mood] {
     }
 }
 
-/// Runs an instance for some values of its symbols; `None` if it tells nothing.
+/// Runs an instance on random operands, for some values of its symbols; `None` if it tells nothing.
 fn attempt(
     rule: &Rule,
     instance: &Instance,
@@ -205,6 +208,20 @@ fn attempt(
     mood: Mood,
 ) -> Option<Result<Agreement, Box<Counterexample>>> {
     let mut rng = Rng::new(seed);
+    let bindings = instance.bindings(&mut rng);
+    attempt_on(rule, instance, mood, bindings, |bindings| {
+        instance.operands(&mut rng, mood, bindings)
+    })
+}
+
+/// Runs an instance on these operands, for these values of its symbols; `None` if it tells nothing.
+fn attempt_on(
+    rule: &Rule,
+    instance: &Instance,
+    mood: Mood,
+    bindings: Vec<Bindings>,
+    mut operands: impl FnMut(&Bindings) -> Option<Operands<f32>>,
+) -> Option<Result<Agreement, Box<Counterexample>>> {
     let (left, right) = instance.functions(rule);
     let mut found = Counterexample {
         rule: rule.name.clone(),
@@ -212,13 +229,13 @@ fn attempt(
         left,
         right,
         dims: instance.dims().clone(),
-        bindings: ir::Bindings::default(),
+        bindings: Bindings::default(),
         operands: vec![],
         mismatch: None,
     };
     let mut all: Option<Agreement> = None;
-    for bindings in instance.bindings(&mut rng) {
-        let Some(operands) = instance.operands(&mut rng, mood, &bindings) else {
+    for bindings in bindings {
+        let Some(operands) = operands(&bindings) else {
             continue;
         };
         (found.operands, found.bindings) = (operands, bindings);

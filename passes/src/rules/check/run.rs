@@ -35,7 +35,8 @@ pub struct Counterexample {
     pub mismatch: Option<Mismatch>,
 }
 
-type Operands<F> = Vec<Arc<Tensor<'static, F>>>;
+/// A tensor for each value of a rule.
+pub(super) type Operands<F> = Vec<Arc<Tensor<'static, F>>>;
 
 impl Counterexample {
     /// What a side gives, or `None` if it could not be run.

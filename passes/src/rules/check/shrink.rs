@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use ir::interp::{Data, Tensor};
 
-use super::attempt;
 use super::choices::Choices;
 use super::compare::{Difference, Mismatch};
 use super::instance::Instance;
 use super::run::Counterexample;
 use super::values::Mood;
+use super::{attempt, attempt_on};
 use crate::rules::Rule;
 
 /// Draws that are tried.
@@ -105,9 +105,17 @@ impl Shrinking<'_> {
         if (size, made.len(), &made) >= (self.size, self.choices.len(), &self.choices) {
             return false;
         }
-        let found = (0..OPERANDS).find_map(|seed| {
-            let found = attempt(self.rule, &instance, seed, self.mood)?.err()?;
+        let alike = |outcome: Option<Result<_, Box<Counterexample>>>| {
+            let found = outcome?.err()?;
             (kind(&found.mismatch) == kind(&self.found.mismatch)).then_some(found)
+        };
+        let bindings = vec![self.found.bindings.clone()];
+        let found = attempt_on(self.rule, &instance, self.mood, bindings, |bindings| {
+            instance.operands_like(&self.found, bindings)
+        });
+        let mut seeds = 0..OPERANDS;
+        let found = alike(found).or_else(|| {
+            seeds.find_map(|seed| alike(attempt(self.rule, &instance, seed, self.mood)))
         });
         let Some(found) = found else {
             return false;
