@@ -20,7 +20,7 @@ pub struct Args {
     /// The rules to test [default: the shipped ones]
     file: Option<PathBuf>,
 
-    /// Instances that each rule must hold in: random shapes, attributes and tensors that it matches; the ops of a family share them
+    /// Instances that each rule must hold in: random shapes, attributes and tensors that it matches; a quarter of them for each op of a family
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     instances: u32,
 
