@@ -8,6 +8,7 @@ use ir::{Attr, Literal, Module};
 
 use super::compare::elements;
 use super::run::Counterexample;
+use super::values::with_element;
 
 /// Most elements of an operand that a message shows, and most in all that are tried for being read.
 const SHOWN: usize = 64;
@@ -100,33 +101,16 @@ impl Counterexample {
 
 /// The tensor with an element changed in one way or another.
 fn changes(x: &Tensor<'static, f32>, element: usize) -> Vec<Tensor<'static, f32>> {
-    let with = |data| Tensor {
-        dtype: x.dtype,
-        shape: x.shape.clone(),
-        data,
-    };
-    match &x.data {
-        Data::Real(reals) => {
-            let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0];
-            let put = |value| {
-                let mut reals = reals.clone();
-                reals[element] = value;
-                with(Data::Real(reals))
-            };
-            values.map(put).into()
-        }
-        Data::Int(ints) => {
-            let mut ints = ints.clone();
-            ints[element] = ints[element].wrapping_add(1);
-            vec![with(Data::Int(ints))]
-        }
-        Data::Bool(bools) => {
-            let mut bools = bools.clone();
-            bools[element] = !bools[element];
-            vec![with(Data::Bool(bools))]
-        }
+    let values = match &x.data {
+        Data::Real(_) => vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0],
+        Data::Int(ints) => vec![ints[element].wrapping_add(1).into()],
+        Data::Bool(bools) => vec![f64::from(u8::from(!bools[element]))],
         Data::Stored(_) => vec![],
-    }
+    };
+    let changed = values.into_iter();
+    changed
+        .map(|value| with_element(x, element, value))
+        .collect()
 }
 
 /// The index of an element of this shape.

@@ -9,7 +9,7 @@ use super::choices::Choices;
 use super::compare::{Difference, Mismatch};
 use super::instance::Instance;
 use super::run::Counterexample;
-use super::values::Mood;
+use super::values::{Mood, with_element};
 use super::{attempt, attempt_on};
 use crate::rules::Rule;
 
@@ -159,14 +159,9 @@ fn plain(mut found: Box<Counterexample>, mood: Mood) -> Box<Counterexample> {
     found
 }
 
-/// The tensor with an element made simpler, the simplest first.
+/// The tensor with an element made simpler, the simplest first: one that is 0 or 1 has nothing simpler behind that.
 fn simpler(x: &Tensor<'static, f32>, element: usize) -> Vec<Tensor<'static, f32>> {
-    let with = |data| Tensor {
-        dtype: x.dtype,
-        shape: x.shape.clone(),
-        data,
-    };
-    match &x.data {
+    let values: Vec<f64> = match &x.data {
         Data::Real(reals) => {
             let was = reals[element];
             let length = |x: f32| format!("{x:?}").len();
@@ -175,27 +170,17 @@ fn simpler(x: &Tensor<'static, f32>, element: usize) -> Vec<Tensor<'static, f32>
             let shorter = shorter.into_iter().chain(digits);
             let shorter = shorter.filter(|x| length(*x) < length(was));
             let all = [0.0, 1.0].into_iter().chain(shorter);
-            // An element that is 0 or 1 has nothing simpler behind that.
             let all = all.take_while(|x| x.to_bits() != was.to_bits());
-            let put = |value| {
-                let mut reals = reals.clone();
-                reals[element] = value;
-                with(Data::Real(reals))
-            };
-            all.map(put).collect()
+            all.map(f64::from).collect()
         }
         Data::Int(ints) => {
-            let was = ints[element];
-            let all = [0, 1, -1].into_iter().take_while(|x| *x != was);
-            let put = |value| {
-                let mut ints = ints.clone();
-                ints[element] = value;
-                with(Data::Int(ints))
-            };
-            all.map(put).collect()
+            let all = [0, 1, -1].into_iter().take_while(|x| *x != ints[element]);
+            all.map(f64::from).collect()
         }
         Data::Bool(_) | Data::Stored(_) => vec![],
-    }
+    };
+    let made = values.into_iter();
+    made.map(|value| with_element(x, element, value)).collect()
 }
 
 /// A number with so many decimal digits behind the first.

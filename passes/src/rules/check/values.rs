@@ -204,6 +204,22 @@ pub(super) fn literals(choices: &mut Choices, dtype: DType, count: usize) -> Vec
     (0..n).map(|_| Literal(value(choices))).collect()
 }
 
+/// The tensor with another value of an element, which its dtype has.
+pub(super) fn with_element(
+    x: &Tensor<'static, f32>,
+    element: usize,
+    value: f64,
+) -> Tensor<'static, f32> {
+    let mut changed = x.clone();
+    match &mut changed.data {
+        Data::Real(reals) => reals[element] = value as f32,
+        Data::Int(ints) => ints[element] = value as i32,
+        Data::Bool(bools) => bools[element] = value != 0.0,
+        Data::Stored(_) => {}
+    }
+    changed
+}
+
 /// The same tensor with its f32 elements as another run's numbers, and its integers as these.
 pub(super) fn converted<F>(
     x: &Tensor<'static, f32>,
