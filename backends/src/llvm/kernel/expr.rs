@@ -356,7 +356,7 @@ impl<'c> Kernel<'_, '_, 'c> {
         part(self, *first)
     }
 
-    /// Each lane from its own part: all are computed, at indices that they have.
+    /// Each lane from its own part: all are computed that have elements, at indices that they have.
     fn concat_lanes(
         &mut self,
         operands: &[ValueId],
@@ -388,7 +388,12 @@ impl<'c> Kernel<'_, '_, 'c> {
                 place: Place::Any(index.into_vector_value()),
                 depth,
             };
-            let part = self.value(*operand, &from);
+            let length = &starts[i + 1] - &starts[i];
+            let some = self.shared.dims.proves_le(&Dim::from(1i64), &length);
+            let part = match some {
+                true => self.value(*operand, &from),
+                false => self.where_some(*operand, [start, end], axis, from),
+            };
             result = Some(match result {
                 None => part,
                 Some(before) => {
@@ -398,6 +403,24 @@ impl<'c> Kernel<'_, '_, 'c> {
             });
         }
         result.expect("a verified concat has an operand")
+    }
+
+    /// The value at an index if its axis has elements: of one that has none, there is nothing to read.
+    fn where_some(
+        &mut self,
+        value: ValueId,
+        [start, end]: [IntValue<'c>; 2],
+        axis: usize,
+        mut at: Vec<Index<'c>>,
+    ) -> Value<'c> {
+        let some = self.flow.int_compare(SLT, start.into(), end.into());
+        let branch = self.flow.begin(some.into_int_value());
+        at[axis].depth = at[axis].depth.max(self.flow.depth());
+        let found = self.value(value, &at);
+        let found = self.flow.splat(found);
+        let none = found.get_type().const_zero();
+        let branch = self.flow.otherwise(branch, vec![found]);
+        self.flow.join(branch, &[none])[0]
     }
 
     /// A computed index, held within its axis; one outside of it is counted, unless its lane is masked out.
