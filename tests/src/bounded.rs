@@ -147,7 +147,8 @@ impl Mul for Bounded {
         let (a, b) = (self.value.abs(), other.value.abs());
         let zero = a == 0.0 && self.error == 0.0 || b == 0.0 && other.error == 0.0;
         let value = self.value * other.value;
-        match zero && !value.is_nan() {
+        let known = !value.is_nan() && (self.error + other.error).is_finite();
+        match zero && known {
             true => Bounded::exact(value),
             false => {
                 let error = a * other.error + b * self.error + self.error * other.error;
@@ -290,6 +291,13 @@ mod tests {
         assert!(!decided(|| third < near).1);
         assert!(decided(|| third < Bounded::from_f64(0.5)).1);
         assert!(!decided(|| third.to_f32()).1);
+    }
+
+    #[test]
+    fn of_what_overflows_nothing_is_known_not_even_its_product_with_0() {
+        let most = sum(&[-3e38, -3e38]);
+        assert!(most.error().is_infinite());
+        assert!(!(most * Bounded::from_f64(0.0)).error().is_finite());
     }
 
     #[test]
