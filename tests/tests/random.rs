@@ -1,8 +1,9 @@
 //! Random graphs give the interpreter's bits as Plans and as machine code, whatever of them is computed in place,
 //! and in fast come as near to it as another order of sums may.
 //!
-//! `LAPIDARY_GRAPHS=1000..5000` runs those instead of the first few hundred. They run in processes of their own, so
-//! that code that crashes is a failure like any other. What fails is made small and left as a file for `ops/`.
+//! `LAPIDARY_GRAPHS=1000..5000` runs those instead of the first few hundred, `LAPIDARY_OPS=60` larger ones. They
+//! run in processes of their own, so that code that crashes is a failure like any other. What fails is made small
+//! and left as a file for `ops/`.
 
 use std::env;
 use std::fs;
@@ -22,8 +23,6 @@ use lapidary_tests::ways::{Compared, Way, first_difference, ways};
 const TEST: &str = "random_graphs_give_what_the_interpreter_gives_in_every_way";
 /// Tells a process of the test's own what to do: the words of a [`Job`].
 const JOB: &str = "LAPIDARY_GRAPHS_JOB";
-/// Most ops of a graph.
-const OPS: usize = 20;
 /// Graphs of a process.
 const CHUNK: u64 = 20;
 
@@ -101,8 +100,13 @@ impl Job {
     }
 }
 
+/// The graph of a seed, of up to 20 ops where no other number is asked for.
 fn made(seed: u64) -> Case {
-    graph(seed, 1 + (seed as usize * 7) % OPS)
+    let most = env::var("LAPIDARY_OPS").map_or(20, |most| {
+        let most = most.parse().ok().filter(|most| *most > 0);
+        most.expect("LAPIDARY_OPS is a number of ops")
+    });
+    graph(seed, 1 + (seed as usize * 7) % most)
 }
 
 fn all_ways(seed: u64) -> Vec<Way> {
