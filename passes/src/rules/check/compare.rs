@@ -4,8 +4,8 @@ use std::fmt;
 
 use ir::interp::{Data, Real, Tensor};
 
-use super::message::index;
 use super::traced::Traced;
+use super::values::index;
 
 /// Where two results differ.
 #[derive(Clone, Debug, PartialEq)]

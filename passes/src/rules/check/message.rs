@@ -8,7 +8,7 @@ use ir::{Attr, Literal, Module};
 
 use super::compare::elements;
 use super::run::Counterexample;
-use super::values::with_element;
+use super::values::{index, with_element};
 
 /// Most elements of an operand that a message shows, and most in all that are tried for being read.
 const SHOWN: usize = 64;
@@ -111,15 +111,4 @@ fn changes(x: &Tensor<'static, f32>, element: usize) -> Vec<Tensor<'static, f32>
     changed
         .map(|value| with_element(x, element, value))
         .collect()
-}
-
-/// The index of an element of this shape.
-pub(super) fn index(shape: &[usize], element: usize) -> Vec<usize> {
-    let mut index = vec![0; shape.len()];
-    let mut rest = element;
-    for (place, length) in index.iter_mut().zip(shape).rev() {
-        *place = rest % length.max(&1);
-        rest /= length.max(&1);
-    }
-    index
 }

@@ -204,6 +204,17 @@ pub(super) fn literals(choices: &mut Choices, dtype: DType, count: usize) -> Vec
     (0..n).map(|_| Literal(value(choices))).collect()
 }
 
+/// The index of an element of this shape.
+pub(super) fn index(shape: &[usize], element: usize) -> Vec<usize> {
+    let mut index = vec![0; shape.len()];
+    let mut rest = element;
+    for (place, length) in index.iter_mut().zip(shape).rev() {
+        *place = rest % length.max(&1);
+        rest /= length.max(&1);
+    }
+    index
+}
+
 /// The tensor with another value of an element, which its dtype has.
 pub(super) fn with_element(
     x: &Tensor<'static, f32>,
