@@ -161,9 +161,11 @@ impl Lowering<'_> {
             for output in &kernel.outputs {
                 let first = function.results.iter().position(|r| r == output);
                 let given = first.map(|at| call.results[at]);
-                // A state still holds its old value for the kernels that read it.
+                // A state still holds its old value for the kernels that read it, this one among them unless it
+                // puts rows in place.
+                let from = i + usize::from(planned.buffers.in_place.get(output) == Some(&true));
                 let reads_old = |place: Place| {
-                    let mut later = kernels[i + 1..].iter().flat_map(|k| &k.reads);
+                    let mut later = kernels[from..].iter().flat_map(|k| &k.reads);
                     let old = later.any(|r| call.args.get(r.0) == Some(&place));
                     old || function
                         .results
